@@ -1,0 +1,8 @@
+//! Links between the front's threads and the workers: Unix-socket connections that carry frames.
+//!
+//! `link` never parses HTTP, never starts a process and never decides which worker is best or whether a
+//! request is sent again: it opens streams, moves frames with flow control, and says when a link is over.
+
+mod pool;
+
+pub use pool::{Closed, Command, Event, ServiceState, Worker, WorkerId};

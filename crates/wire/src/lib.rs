@@ -1,0 +1,152 @@
+//! The frames that the front and its workers exchange over a link, and nothing else.
+//!
+//! `wire` never opens a socket, reads a clock or allocates for what it decodes: a decoded frame borrows
+//! the bytes it was given. It knows no HTTP rules beyond the shape of a field list. The format is
+//! specified in `protocol/README.md`; `protocol/golden/` holds frames that every language must agree on.
+
+mod decode;
+mod encode;
+
+pub use decode::{FieldList, Frame, RequestHead, ResponseHead, credit, decode_frame, field_list};
+pub use encode::{
+    RequestParts, put_credit, put_field_list, put_frame, put_header, put_request, put_reset, put_response,
+    request_len, set_stream,
+};
+
+/// The version that HELLO carries in `aux`.
+pub const PROTOCOL_VERSION: u16 = 1;
+/// Bytes of a frame's header.
+pub const HEADER_LEN: usize = 12;
+/// Largest payload of one frame, in bytes.
+pub const PAYLOAD_MAX: usize = 1 << 20;
+/// Body bytes that each side may send on a new stream before it is granted more.
+pub const INITIAL_CREDIT: u32 = 256 * 1024;
+/// Longest text of a RESET, in bytes.
+pub const RESET_TEXT_MAX: usize = 65_536;
+
+/// The sender's half of the stream ends with this frame.
+pub const FLAG_END: u8 = 0x01;
+/// On REQUEST: the client asks for a protocol upgrade.
+pub const FLAG_UPGRADE: u8 = 0x02;
+
+/// What a frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// First frame of a link.
+    Hello = 0x01,
+    /// The application is loaded and can serve.
+    Ready = 0x02,
+    /// The application could not be loaded.
+    Failed = 0x03,
+    /// Shut the application down and exit.
+    Drain = 0x04,
+    /// Are you alive?
+    Ping = 0x05,
+    /// Yes.
+    Pong = 0x06,
+    /// Opens a stream.
+    Request = 0x10,
+    /// The response's head and first body bytes.
+    Response = 0x11,
+    /// Body bytes.
+    Data = 0x12,
+    /// Trailer fields; ends the sender's half.
+    Trailers = 0x13,
+    /// Ends the stream at once.
+    Reset = 0x14,
+    /// Grants body bytes.
+    Credit = 0x15,
+    /// A 1xx response.
+    Informational = 0x16,
+    /// The upgrade is accepted; raw bytes from here.
+    Tunnel = 0x17,
+}
+
+impl Kind {
+    /// The kind with this code, if there is one.
+    pub fn from_code(code: u8) -> Option<Kind> {
+        Some(match code {
+            0x01 => Kind::Hello,
+            0x02 => Kind::Ready,
+            0x03 => Kind::Failed,
+            0x04 => Kind::Drain,
+            0x05 => Kind::Ping,
+            0x06 => Kind::Pong,
+            0x10 => Kind::Request,
+            0x11 => Kind::Response,
+            0x12 => Kind::Data,
+            0x13 => Kind::Trailers,
+            0x14 => Kind::Reset,
+            0x15 => Kind::Credit,
+            0x16 => Kind::Informational,
+            0x17 => Kind::Tunnel,
+            _ => return None,
+        })
+    }
+}
+
+/// Why a stream was reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum ResetCode {
+    /// The rest of the body is not wanted.
+    NoError = 0,
+    /// The client went away.
+    Cancelled = 1,
+    /// The application raised.
+    Internal = 2,
+    /// A deadline passed.
+    Deadline = 3,
+    /// Not started; safe to send elsewhere.
+    Refused = 4,
+    /// The application broke its contract.
+    Protocol = 5,
+    /// The request body passed a limit.
+    TooLarge = 6,
+}
+
+impl ResetCode {
+    /// The code with this number; unknown numbers read as [`ResetCode::Internal`], so that an older
+    /// front survives a newer worker.
+    pub fn from_code(code: u16) -> ResetCode {
+        match code {
+            0 => ResetCode::NoError,
+            1 => ResetCode::Cancelled,
+            3 => ResetCode::Deadline,
+            4 => ResetCode::Refused,
+            5 => ResetCode::Protocol,
+            6 => ResetCode::TooLarge,
+            _ => ResetCode::Internal,
+        }
+    }
+}
+
+/// What is wrong with the bytes, or with what was to be encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WireError {
+    /// A length above [`PAYLOAD_MAX`].
+    PayloadTooLong(u32),
+    /// No frame has this type.
+    UnknownKind(u8),
+    /// The payload ends before what it announces.
+    Truncated(Kind),
+    /// A value outside what the protocol allows.
+    Invalid(Kind, &'static str),
+    /// A string longer than its length field can say, in the named part.
+    StringTooLong(&'static str),
+}
+
+impl std::fmt::Display for WireError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            WireError::PayloadTooLong(n) => write!(f, "frame of {n} bytes; at most {PAYLOAD_MAX} are allowed"),
+            WireError::UnknownKind(k) => write!(f, "unknown frame type 0x{k:02x}"),
+            WireError::Truncated(kind) => write!(f, "{kind:?} frame ends before what it announces"),
+            WireError::Invalid(kind, what) => write!(f, "{kind:?} frame: {what}"),
+            WireError::StringTooLong(what) => write!(f, "{what} is longer than 65,535 bytes"),
+        }
+    }
+}
+
+impl std::error::Error for WireError {}
