@@ -2,7 +2,13 @@
 //!
 //! `link` never parses HTTP, never starts a process and never decides which worker is best or whether a
 //! request is sent again: it opens streams, moves frames with flow control, and says when a link is over.
+//!
+//! A [`Link`] lives on one thread, and so do its streams: nothing here is `Send`, nothing takes a lock.
 
+mod connection;
 mod pool;
+mod stream;
 
+pub use connection::Link;
 pub use pool::{Closed, Command, Event, ServiceState, Worker, WorkerId};
+pub use stream::{Incoming, Stream};

@@ -1,0 +1,380 @@
+//! One data link: reads and writes frames, keeps the table of streams, counts credit.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use rustc_hash::FxHashMap;
+use tokio::net::UnixStream;
+use wire::{FLAG_END, HEADER_LEN, Kind, ResetCode};
+
+use crate::pool::{Closed, Worker};
+use crate::stream::{Incoming, State, Stream};
+
+/// Read at most this much before other tasks of the thread get their turn, in bytes.
+const READ_BUDGET: usize = 1 << 20;
+const READ_CHUNK: usize = 64 * 1024;
+/// What an outgoing buffer may keep when it is empty, in bytes.
+const KEEP_CAPACITY: usize = 256 * 1024;
+
+/// A data link to one worker, held by one front thread.
+#[derive(Debug)]
+pub struct Link {
+    worker: Arc<Worker>,
+    socket: UnixStream,
+    out: RefCell<Outgoing>,
+    streams: RefCell<FxHashMap<u32, Rc<RefCell<State>>>>,
+    next_stream: Cell<u32>,
+    driver: RefCell<Option<Waker>>,
+    retired: Cell<bool>,
+    condemned: Cell<bool>,
+    /// Called when a stream has ended, so that a waiting request may take its place.
+    on_stream_end: RefCell<Option<OnStreamEnd>>,
+}
+
+#[derive(Clone)]
+struct OnStreamEnd(Rc<dyn Fn()>);
+
+impl std::fmt::Debug for OnStreamEnd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OnStreamEnd")
+    }
+}
+
+#[derive(Debug, Default)]
+struct Outgoing {
+    bytes: Vec<u8>,
+    /// How much of `bytes` has been written.
+    written: usize,
+    /// Bytes of earlier, now discarded contents of `bytes`.
+    total_before: u64,
+}
+
+impl Link {
+    /// Takes over a connected, non-blocking socket whose HELLO has been read. Must be called inside a
+    /// tokio runtime.
+    pub fn new(worker: Arc<Worker>, socket: std::os::unix::net::UnixStream) -> io::Result<Rc<Link>> {
+        Ok(Rc::new(Link {
+            worker,
+            socket: UnixStream::from_std(socket)?,
+            out: RefCell::default(),
+            streams: RefCell::default(),
+            next_stream: Cell::new(1),
+            driver: RefCell::new(None),
+            retired: Cell::new(false),
+            condemned: Cell::new(false),
+            on_stream_end: RefCell::new(None),
+        }))
+    }
+
+    /// Whose link it is.
+    pub fn worker(&self) -> &Arc<Worker> {
+        &self.worker
+    }
+
+    /// Streams open on this link.
+    pub fn open_streams(&self) -> usize {
+        self.streams.borrow().len()
+    }
+
+    /// Sets what is called after each end of a stream.
+    pub fn set_on_stream_end(&self, callback: Rc<dyn Fn()>) {
+        *self.on_stream_end.borrow_mut() = Some(OnStreamEnd(callback));
+    }
+
+    /// Opens a stream with an encoded REQUEST frame, whose stream id is filled in. `body_sent` is the
+    /// number of body bytes in the frame. `None` when the link takes no more streams.
+    pub fn open(self: &Rc<Self>, frame: &mut [u8], body_sent: usize) -> Option<Stream> {
+        let id = self.next_stream.get();
+        if self.retired.get() || self.condemned.get() || id == u32::MAX {
+            return None;
+        }
+        self.next_stream.set(id + 1);
+        wire::set_stream(frame, id);
+        let flags = frame[9];
+        let sent_at = {
+            let out = self.out.borrow();
+            out.total_before + out.bytes.len() as u64
+        };
+        let state = Rc::new(RefCell::new(State::new(
+            body_sent as u32,
+            flags & FLAG_END != 0,
+            flags & wire::FLAG_UPGRADE != 0,
+            sent_at,
+        )));
+        self.streams.borrow_mut().insert(id, state.clone());
+        self.worker.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.queue(|out| out.extend_from_slice(frame));
+        Some(Stream { id, link: self.clone(), state })
+    }
+
+    /// Takes no new streams; [`Link::run`] returns [`Closed::Idle`] when the last one has ended.
+    pub fn retire(&self) {
+        self.retired.set(true);
+        self.wake_driver();
+    }
+
+    /// Ends the link and its streams now.
+    pub fn condemn(&self) {
+        self.condemned.set(true);
+        self.wake_driver();
+    }
+
+    /// Moves frames until the link is over; every open stream has then been told.
+    pub async fn run(self: Rc<Self>) -> Closed {
+        let mut input = BytesMut::with_capacity(READ_CHUNK);
+        let closed = std::future::poll_fn(|cx| self.poll_run(cx, &mut input)).await;
+        self.condemned.set(true);
+        self.lose_streams();
+        closed
+    }
+
+    pub(crate) fn queue(&self, put: impl FnOnce(&mut Vec<u8>)) {
+        let mut out = self.out.borrow_mut();
+        let was_empty = out.written == out.bytes.len();
+        put(&mut out.bytes);
+        drop(out);
+        if was_empty {
+            self.wake_driver();
+        }
+    }
+
+    /// Drops a stream from the table when both halves are over.
+    pub(crate) fn forget_if_closed(&self, stream: &Stream) {
+        if stream.state.borrow().closed() {
+            self.forget(stream.id);
+        }
+    }
+
+    fn forget(&self, id: u32) {
+        let removed = self.streams.borrow_mut().remove(&id);
+        if removed.is_none() {
+            return;
+        }
+        self.worker.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.worker.served.fetch_add(1, Ordering::Relaxed);
+        if self.retired.get() {
+            self.wake_driver();
+        }
+        let callback = self.on_stream_end.borrow().clone();
+        if let Some(OnStreamEnd(callback)) = callback {
+            callback();
+        }
+    }
+
+    fn lose_streams(&self) {
+        let written = {
+            let out = self.out.borrow();
+            out.total_before + out.written as u64
+        };
+        let streams: Vec<_> = self.streams.borrow_mut().drain().collect();
+        self.worker.in_flight.fetch_sub(streams.len() as u32, Ordering::Relaxed);
+        for (_, state) in streams {
+            let mut state = state.borrow_mut();
+            state.local_end = true;
+            state.remote_end = true;
+            let sent = written > state.sent_at;
+            state.push(Incoming::Lost { sent });
+        }
+    }
+
+    fn wake_driver(&self) {
+        if let Some(waker) = self.driver.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    fn poll_run(&self, cx: &mut Context<'_>, input: &mut BytesMut) -> Poll<Closed> {
+        if self.condemned.get() {
+            return Poll::Ready(Closed::Eof);
+        }
+        *self.driver.borrow_mut() = Some(cx.waker().clone());
+        if let Poll::Ready(closed) = self.poll_read(cx, input) {
+            return Poll::Ready(closed);
+        }
+        if let Poll::Ready(closed) = self.poll_write(cx) {
+            return Poll::Ready(closed);
+        }
+        if self.retired.get() && self.streams.borrow().is_empty() && self.out.borrow().bytes.is_empty() {
+            return Poll::Ready(Closed::Idle);
+        }
+        Poll::Pending
+    }
+
+    /// Ready only when the link is over.
+    fn poll_write(&self, cx: &mut Context<'_>) -> Poll<Closed> {
+        let mut out = self.out.borrow_mut();
+        while out.written < out.bytes.len() {
+            match self.socket.try_write(&out.bytes[out.written..]) {
+                Ok(n) => out.written += n,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(self.socket.poll_write_ready(cx)).ok();
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Poll::Ready(Closed::Eof),
+            }
+        }
+        out.total_before += out.written as u64;
+        out.written = 0;
+        out.bytes.clear();
+        if out.bytes.capacity() > KEEP_CAPACITY {
+            out.bytes = Vec::new();
+        }
+        Poll::Pending
+    }
+
+    /// Ready only when the link is over.
+    fn poll_read(&self, cx: &mut Context<'_>, input: &mut BytesMut) -> Poll<Closed> {
+        let mut budget = READ_BUDGET;
+        loop {
+            if ready!(self.socket.poll_read_ready(cx)).is_err() {
+                return Poll::Ready(Closed::Eof);
+            }
+            input.reserve(READ_CHUNK);
+            match self.socket.try_read_buf(input) {
+                Ok(0) => return Poll::Ready(Closed::Eof),
+                Ok(n) => {
+                    if let Err(what) = self.dispatch_all(input) {
+                        return Poll::Ready(Closed::Protocol(what));
+                    }
+                    if n >= budget {
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    budget -= n;
+                }
+                Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                Err(_) => return Poll::Ready(Closed::Eof),
+            }
+        }
+    }
+
+    fn dispatch_all(&self, input: &mut BytesMut) -> Result<(), String> {
+        loop {
+            let (kind, flags, aux, stream, length) = match wire::decode_frame(input) {
+                Ok(Some(f)) => (f.kind, f.flags, f.aux, f.stream, f.payload.len()),
+                Ok(None) => return Ok(()),
+                Err(e) => return Err(e.to_string()),
+            };
+            input.advance(HEADER_LEN);
+            let payload = input.split_to(length).freeze();
+            self.dispatch(kind, flags & FLAG_END != 0, aux, stream, payload)?;
+        }
+    }
+
+    fn dispatch(&self, kind: Kind, end: bool, aux: u16, id: u32, payload: Bytes) -> Result<(), String> {
+        let Some(state) = self.streams.borrow().get(&id).cloned() else {
+            // A frame for a closed stream has crossed our RESET or END on the way.
+            return if id != 0 && id < self.next_stream.get() {
+                Ok(())
+            } else {
+                Err(format!("{kind:?} frame for stream {id}, which was never opened"))
+            };
+        };
+        let mut stream = state.borrow_mut();
+        let event = read_event(&mut stream, kind, end, aux, payload).map_err(|e| format!("stream {id}: {e}"))?;
+        if let Some(event) = event {
+            stream.push(event);
+        }
+        let closed = stream.closed();
+        drop(stream);
+        if closed {
+            self.forget(id);
+        }
+        Ok(())
+    }
+}
+
+/// Checks a frame against the stream's life (protocol/README.md, "Life of a stream") and makes it an event.
+fn read_event(
+    stream: &mut State,
+    kind: Kind,
+    end: bool,
+    aux: u16,
+    payload: Bytes,
+) -> Result<Option<Incoming>, String> {
+    if stream.remote_end && !matches!(kind, Kind::Credit | Kind::Reset) {
+        return Err(format!("{kind:?} frame after the end of the response"));
+    }
+    let event = match kind {
+        Kind::Informational => {
+            if !(100..200).contains(&aux) || aux == 101 || stream.response_begun {
+                return Err(format!("informational response with status {aux} is out of place"));
+            }
+            wire::field_list(kind, &payload).map_err(|e| e.to_string())?;
+            Incoming::Informational { status: aux, payload }
+        }
+        Kind::Response => {
+            if stream.response_begun || !(200..600).contains(&aux) {
+                return Err(format!("response with status {aux} is out of place"));
+            }
+            let body = wire::ResponseHead::parse(&payload).map_err(|e| e.to_string())?.body.len();
+            spend(stream, body)?;
+            stream.response_begun = true;
+            stream.remote_end = end;
+            Incoming::Response { status: aux, payload, end }
+        }
+        Kind::Data => {
+            if !stream.response_begun {
+                return Err("body before the response's head".into());
+            }
+            spend(stream, payload.len())?;
+            stream.remote_end = end;
+            Incoming::Data { bytes: payload, end }
+        }
+        Kind::Tunnel => {
+            if !stream.upgrade || stream.response_begun {
+                return Err("tunnel for a request that asked for no upgrade".into());
+            }
+            spend(stream, payload.len())?;
+            stream.response_begun = true;
+            stream.remote_end = end;
+            Incoming::Tunnel { bytes: payload, end }
+        }
+        Kind::Trailers => {
+            if !stream.response_begun {
+                return Err("trailers before the response's head".into());
+            }
+            wire::field_list(kind, &payload).map_err(|e| e.to_string())?;
+            stream.remote_end = true;
+            Incoming::Trailers { payload }
+        }
+        Kind::Credit => {
+            let grant = wire::credit(&payload).map_err(|e| e.to_string())?;
+            stream.send_credit =
+                stream.send_credit.checked_add(grant).ok_or("more credit than a u32 counts".to_string())?;
+            if let Some(waker) = stream.waker.take() {
+                waker.wake();
+            }
+            return Ok(None);
+        }
+        Kind::Reset => {
+            let code = ResetCode::from_code(aux);
+            stream.local_end = true;
+            if code == ResetCode::NoError && stream.remote_end {
+                // Only the rest of the request's body is refused; whoever sends it must look again.
+                if let Some(waker) = stream.waker.take() {
+                    waker.wake();
+                }
+                return Ok(None);
+            }
+            stream.remote_end = true;
+            Incoming::Reset { code, text: String::from_utf8_lossy(&payload).into_owned() }
+        }
+        _ => return Err(format!("{kind:?} frame on a data link")),
+    };
+    Ok(Some(event))
+}
+
+fn spend(stream: &mut State, bytes: usize) -> Result<(), String> {
+    let bytes = bytes as u32;
+    stream.receive_credit = stream
+        .receive_credit
+        .checked_sub(bytes)
+        .ok_or_else(|| format!("{bytes} body bytes with a credit of {}", stream.receive_credit))?;
+    Ok(())
+}

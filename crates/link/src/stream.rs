@@ -1,0 +1,227 @@
+//! One request on a link, seen from the front.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use wire::{INITIAL_CREDIT, ResetCode};
+
+use crate::connection::Link;
+
+/// What the worker said on a stream.
+#[derive(Debug)]
+pub enum Incoming {
+    /// A 1xx response; the payload is a field list.
+    Informational {
+        /// 100–199.
+        status: u16,
+        /// For [`wire::field_list`], which has already accepted it.
+        payload: Bytes,
+    },
+    /// The final response.
+    Response {
+        /// 200–599.
+        status: u16,
+        /// For [`wire::ResponseHead::parse`], which has already accepted it.
+        payload: Bytes,
+        /// The body is complete in the payload.
+        end: bool,
+    },
+    /// Body bytes, or raw bytes after [`Incoming::Tunnel`].
+    Data {
+        /// May be empty.
+        bytes: Bytes,
+        /// The last of them.
+        end: bool,
+    },
+    /// Trailer fields; the body is complete.
+    Trailers {
+        /// For [`wire::field_list`], which has already accepted it.
+        payload: Bytes,
+    },
+    /// The upgrade is accepted: raw bytes, of which these are the first.
+    Tunnel {
+        /// May be empty.
+        bytes: Bytes,
+        /// The worker sends no more.
+        end: bool,
+    },
+    /// The worker ended the stream.
+    Reset {
+        /// Why.
+        code: ResetCode,
+        /// For the log.
+        text: String,
+    },
+    /// The link is over: the worker died or was condemned.
+    Lost {
+        /// Whether any byte of the request had left the front; if not, the worker can't have begun.
+        sent: bool,
+    },
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) events: VecDeque<Incoming>,
+    pub(crate) waker: Option<Waker>,
+    /// Body bytes that may be sent to the worker.
+    pub(crate) send_credit: u32,
+    /// Body bytes that the worker may still send.
+    pub(crate) receive_credit: u32,
+    /// Body bytes consumed and not yet granted again.
+    pub(crate) consumed: u32,
+    pub(crate) local_end: bool,
+    pub(crate) remote_end: bool,
+    pub(crate) response_begun: bool,
+    pub(crate) upgrade: bool,
+    /// Position in the link's outgoing byte count at which the request's frame begins.
+    pub(crate) sent_at: u64,
+}
+
+/// An open stream. Dropping it while the worker is still busy with it resets it with
+/// [`ResetCode::Cancelled`].
+#[derive(Debug)]
+pub struct Stream {
+    pub(crate) id: u32,
+    pub(crate) link: Rc<Link>,
+    pub(crate) state: Rc<RefCell<State>>,
+}
+
+impl State {
+    pub(crate) fn new(body_sent: u32, local_end: bool, upgrade: bool, sent_at: u64) -> State {
+        State {
+            events: VecDeque::new(),
+            waker: None,
+            send_credit: INITIAL_CREDIT.saturating_sub(body_sent),
+            receive_credit: INITIAL_CREDIT,
+            consumed: 0,
+            local_end,
+            remote_end: false,
+            response_begun: false,
+            upgrade,
+            sent_at,
+        }
+    }
+
+    pub(crate) fn closed(&self) -> bool {
+        self.local_end && self.remote_end
+    }
+
+    pub(crate) fn push(&mut self, event: Incoming) {
+        self.events.push_back(event);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Stream {
+    /// Name of the worker, for logs.
+    pub fn worker(&self) -> &str {
+        &self.link.worker().name
+    }
+
+    /// The next thing the worker said. Body bytes must be given back with [`Stream::consumed`].
+    pub fn poll_incoming(&self, cx: &mut Context<'_>) -> Poll<Incoming> {
+        let mut state = self.state.borrow_mut();
+        if let Some(event) = state.events.pop_front() {
+            return Poll::Ready(event);
+        }
+        if state.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+            state.waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// The next thing the worker said, if it is already here.
+    pub fn try_incoming(&self) -> Option<Incoming> {
+        self.state.borrow_mut().events.pop_front()
+    }
+
+    /// Says that body bytes have left the front, so that the worker may send more. Grants are gathered:
+    /// a CREDIT leaves when half of the window is used.
+    pub fn consumed(&self, bytes: usize) {
+        let mut state = self.state.borrow_mut();
+        state.consumed = state.consumed.saturating_add(bytes as u32);
+        if state.consumed >= INITIAL_CREDIT / 2 && !state.remote_end {
+            let grant = std::mem::take(&mut state.consumed);
+            state.receive_credit += grant;
+            drop(state);
+            self.link.queue(|out| wire::put_credit(out, self.id, grant));
+        }
+    }
+
+    /// Body bytes that may be sent now. 0 means: wait until [`Stream::poll_send_credit`] is ready.
+    pub fn send_credit(&self) -> usize {
+        self.state.borrow().send_credit as usize
+    }
+
+    /// Registers for a wake-up when the worker grants more, and returns what may be sent now.
+    pub fn poll_send_credit(&self, cx: &mut Context<'_>) -> Poll<usize> {
+        let mut state = self.state.borrow_mut();
+        if state.send_credit > 0 {
+            return Poll::Ready(state.send_credit as usize);
+        }
+        if state.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+            state.waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Sends body bytes, at most as many as [`Stream::send_credit`] allows.
+    pub fn send_data(&self, bytes: &[u8], end: bool) {
+        {
+            let mut state = self.state.borrow_mut();
+            if state.local_end {
+                return;
+            }
+            debug_assert!(bytes.len() <= state.send_credit as usize);
+            state.send_credit = state.send_credit.saturating_sub(bytes.len() as u32);
+            state.local_end = end;
+        }
+        let flags = if end { wire::FLAG_END } else { 0 };
+        self.link.queue(|out| wire::put_frame(out, wire::Kind::Data, flags, 0, self.id, bytes));
+        self.link.forget_if_closed(self);
+    }
+
+    /// Ends the request with trailer fields, which have passed the front's limits.
+    pub fn send_trailers<'f>(&self, fields: impl Iterator<Item = (&'f [u8], &'f [u8])> + Clone) {
+        if std::mem::replace(&mut self.state.borrow_mut().local_end, true) {
+            return;
+        }
+        self.link.queue(|out| {
+            let written = wire::put_field_list(out, wire::Kind::Trailers, wire::FLAG_END, 0, self.id, fields);
+            if written.is_err() {
+                wire::put_frame(out, wire::Kind::Data, wire::FLAG_END, 0, self.id, &[]);
+            }
+        });
+        self.link.forget_if_closed(self);
+    }
+
+    /// Whether the request's half is over: sent to its end, or not wanted any more.
+    pub fn local_ended(&self) -> bool {
+        self.state.borrow().local_end
+    }
+
+    /// Ends the stream at once, in both directions.
+    pub fn reset(&self, code: ResetCode, text: &str) {
+        {
+            let mut state = self.state.borrow_mut();
+            if state.closed() {
+                return;
+            }
+            state.local_end = true;
+            state.remote_end = true;
+        }
+        self.link.queue(|out| wire::put_reset(out, self.id, code, text));
+        self.link.forget_if_closed(self);
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.reset(ResetCode::Cancelled, "");
+    }
+}
