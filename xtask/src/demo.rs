@@ -1,0 +1,55 @@
+//! `cargo xtask demo`: examples/digits, from a fresh clone to an address in the browser.
+
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use anyhow::Context;
+
+use crate::places::Places;
+use crate::prepare;
+use crate::steps::say;
+use crate::{package, tools};
+
+const DEFAULT_ADDRESS: &str = "127.0.0.1:8000";
+
+/// Builds, prepares, then becomes `bireme serve`, so that Ctrl-C reaches the server alone.
+pub fn run(places: &Places, arguments: &[String]) -> anyhow::Result<ExitCode> {
+    let address = match arguments {
+        [] => DEFAULT_ADDRESS,
+        [flag, address] if flag == "--listen" => address,
+        _ => anyhow::bail!("demo takes one option: --listen HOST:PORT (default {DEFAULT_ADDRESS})"),
+    };
+    let bireme = package::build(places)?;
+    let digits = prepare_digits(places)?;
+    say(&format!(
+        "
+The digits example: Node (Express) serves the page, Python (FastAPI, scikit-learn) reads the digit.
+In a few seconds, try:
+
+  1. open http://{address}/ and draw a digit
+  2. curl http://{address}/api/health                  Python's answer, through the same port
+  3. pkill -9 -f launch.py ; curl http://{address}/    kill Python's workers: the page stays, and they come back
+
+Ctrl-C stops it.
+"
+    ));
+    let mut command = Command::new(&bireme);
+    command.args(["serve", "--listen", address]).current_dir(digits);
+    // exec only returns when it failed.
+    Err(command.exec()).with_context(|| format!("could not run {}", bireme.display()))
+}
+
+/// Installs the example's packages where Node and Python look for them; returns the example's folder.
+pub fn prepare_digits(places: &Places) -> anyhow::Result<std::path::PathBuf> {
+    let digits = places.root.join("examples/digits");
+    prepare::node_modules(places, "digits-web", &digits.join("web"))?;
+    let python = tools::python(places)?;
+    venv_beside(places, "digits-ml", &python, &digits.join("ml"))?;
+    Ok(digits)
+}
+
+fn venv_beside(places: &Places, name: &str, python: &Path, folder: &Path) -> anyhow::Result<()> {
+    let venv = prepare::venv(places, name, python, &folder.join("requirements.txt"))?;
+    prepare::link(&folder.join(".venv"), &venv)
+}
