@@ -2,40 +2,17 @@
 //!
 //! Pure, without allocation; knows nothing of what the server has to offer.
 
+use config::Encoding;
+
 /// A weight in thousandths: 0 (not acceptable) to 1000.
 pub type Quality = u16;
 
-/// A content coding that the front can produce or finds ready on disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Encoding {
-    /// Brotli (RFC 7932).
-    Brotli,
-    /// Zstandard (RFC 8878).
-    Zstd,
-    /// gzip (RFC 1952).
-    Gzip,
-}
-
-impl Encoding {
-    /// All codings, the one preferred among equals first: brotli packs text best.
-    pub const ALL: [Encoding; 3] = [Encoding::Brotli, Encoding::Zstd, Encoding::Gzip];
-
-    /// The registered name, as `content-encoding` carries it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Encoding::Brotli => "br",
-            Encoding::Zstd => "zstd",
-            Encoding::Gzip => "gzip",
-        }
-    }
-
-    /// What a file in this coding is called after the original's name.
-    pub fn extension(self) -> &'static str {
-        match self {
-            Encoding::Brotli => ".br",
-            Encoding::Zstd => ".zst",
-            Encoding::Gzip => ".gz",
-        }
+/// The registered name of a coding, as `content-encoding` carries it.
+pub fn encoding_name(encoding: Encoding) -> &'static str {
+    match encoding {
+        Encoding::Brotli => "br",
+        Encoding::Zstd => "zstd",
+        Encoding::Gzip => "gzip",
     }
 }
 
@@ -177,7 +154,7 @@ mod tests {
 
     fn check(field: Option<&str>, expected: Option<Encoding>) {
         let accepted = AcceptEncoding::parse(field.map(str::as_bytes));
-        assert_eq!(accepted.choose(Encoding::ALL), expected, "{field:?}");
+        assert_eq!(accepted.choose([Encoding::Brotli, Encoding::Zstd, Encoding::Gzip]), expected, "{field:?}");
     }
 
     #[test]

@@ -8,28 +8,13 @@
 //! the four values are built once a connection (and once more when its `host` changes), so a request costs
 //! a comparison.
 
-use ipnet::IpNet;
+use config::TrustedProxies;
 use std::borrow::Cow;
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
 /// Most proxies that are followed; entries further away are dropped. Real chains have fewer than five.
 pub const HOPS_MAX: usize = 32;
-
-/// Which peers are proxies whose word counts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Trust {
-    /// Networks of trusted proxies.
-    pub networks: Vec<IpNet>,
-    /// Whether peers on a Unix socket are trusted; who may connect there is decided by file permissions.
-    pub unix: bool,
-}
-
-impl Trust {
-    fn address(&self, address: IpAddr) -> bool {
-        self.networks.iter().any(|network| network.contains(&address))
-    }
-}
 
 /// `http` or `https`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,7 +111,7 @@ pub struct Peer {
 
 impl Peer {
     /// A peer at `address` (`None` over a Unix socket), with or without TLS between it and us.
-    pub fn new(trust: &Trust, address: Option<SocketAddr>, tls: bool) -> Peer {
+    pub fn new(trust: &TrustedProxies, address: Option<SocketAddr>, tls: bool) -> Peer {
         // A dual-stack socket reports IPv4 peers as ::ffff:192.0.2.1; rules and readers mean 192.0.2.1.
         let ip = address.map(|address| address.ip().to_canonical());
         let scheme = if tls { Scheme::Https } else { Scheme::Http };
@@ -135,7 +120,7 @@ impl Peer {
             address_text: ip.map(|ip| ip.to_string()).unwrap_or_default(),
             port: address.map_or(0, |address| address.port()),
             scheme,
-            trusted: ip.map_or(trust.unix, |ip| trust.address(ip)),
+            trusted: ip.map_or(trust.unix, |ip| trusts(trust, ip)),
             host: Vec::new(),
             forwarded: Vec::new(),
         };
@@ -156,7 +141,7 @@ impl Peer {
 
     /// Decides one request. `host` is its `host` field or `:authority`.
     #[inline]
-    pub fn origin<'a>(&'a mut self, trust: &Trust, host: &'a [u8], incoming: &Incoming<'_>) -> Origin<'a> {
+    pub fn origin<'a>(&'a mut self, trust: &TrustedProxies, host: &'a [u8], incoming: &Incoming<'_>) -> Origin<'a> {
         if !incoming.is_empty() && self.trusted {
             return self.believed(trust, host, incoming);
         }
@@ -186,7 +171,7 @@ impl Peer {
     }
 
     /// The slow path: a trusted proxy said something.
-    fn believed<'a>(&'a self, trust: &Trust, host: &'a [u8], incoming: &Incoming<'_>) -> Origin<'a> {
+    fn believed<'a>(&'a self, trust: &TrustedProxies, host: &'a [u8], incoming: &Incoming<'_>) -> Origin<'a> {
         // x-forwarded-* wins when both are there: most proxies set these and let a client's own `forwarded`
         // pass, so the other order would let clients lie.
         let x = !(incoming.x_for.is_empty() && incoming.x_proto.is_empty() && incoming.x_host.is_empty());
@@ -209,7 +194,7 @@ impl Peer {
             match hop.node {
                 Node::Address(address, hop_port) => {
                     (client, port) = (Some(address), hop_port);
-                    vouched = trust.address(address);
+                    vouched = trusts(trust, address);
                 }
                 // x-forwarded-proto or -host without -for.
                 Node::Absent => {}
@@ -426,6 +411,10 @@ fn unquoted(value: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
+fn trusts(trust: &TrustedProxies, address: IpAddr) -> bool {
+    trust.networks.iter().any(|network| network.contains(&address))
+}
+
 /// Whether the text can be host and port, and stands in a quoted string as it is.
 fn valid_host(host: &[u8]) -> bool {
     (1..=259).contains(&host.len())
@@ -436,8 +425,8 @@ fn valid_host(host: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn trust() -> Trust {
-        Trust { networks: vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()], unix: true }
+    fn trust() -> TrustedProxies {
+        TrustedProxies { networks: vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()], unix: true }
     }
 
     /// Sends one request through a fresh peer, and shows the decision as
