@@ -1,7 +1,6 @@
 //! `cargo xtask demo`: examples/digits, from a fresh clone to an address in the browser.
 
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::Context;
@@ -45,11 +44,8 @@ pub fn prepare_digits(places: &Places) -> anyhow::Result<std::path::PathBuf> {
     let digits = places.root.join("examples/digits");
     prepare::node_modules(places, "digits-web", &digits.join("web"))?;
     let python = tools::python(places)?;
-    venv_beside(places, "digits-ml", &python, &digits.join("ml"))?;
+    let requirements = digits.join("ml/requirements.txt");
+    let venv = prepare::venv(places, "digits-ml", &python, &requirements)?;
+    prepare::link(&digits.join(".venv"), &venv)?;
     Ok(digits)
-}
-
-fn venv_beside(places: &Places, name: &str, python: &Path, folder: &Path) -> anyhow::Result<()> {
-    let venv = prepare::venv(places, name, python, &folder.join("requirements.txt"))?;
-    prepare::link(&folder.join(".venv"), &venv)
 }

@@ -1,0 +1,29 @@
+"""A classifier of hand-written digits, trained in about a second on the data that scikit-learn ships."""
+
+import numpy as np
+from scipy import ndimage
+from sklearn.datasets import load_digits
+from sklearn.ensemble import ExtraTreesClassifier, VotingClassifier
+from sklearn.neighbors import KNeighborsClassifier
+
+TILTS_DEGREES = (-12, 12)
+"""Slants that people draw with and the data set has few of."""
+
+
+def train() -> VotingClassifier:
+    """Return a fitted classifier over flattened 8x8 images, with ``predict_proba``."""
+    digits = load_digits()
+    tilted = [
+        np.clip(ndimage.rotate(digits.images, angle, axes=(2, 1), reshape=False, order=1), 0, 16)
+        for angle in TILTS_DEGREES
+    ]
+    samples = np.concatenate([digits.images, *tilted]).reshape(-1, 64)
+    # Neighbours know drawings like one in the data set, trees generalise: together they are right more often.
+    model = VotingClassifier(
+        [
+            ("neighbours", KNeighborsClassifier(5, weights="distance")),
+            ("trees", ExtraTreesClassifier(150, random_state=7)),
+        ],
+        voting="soft",
+    )
+    return model.fit(samples, np.tile(digits.target, 1 + len(tilted)))
