@@ -1,0 +1,500 @@
+//! A data link that serves an ASGI application on asyncio's own loop.
+//!
+//! The loop says when the socket is readable; one such turn decodes all that has arrived, starts each
+//! request's task at once, and writes all that came of it together.
+
+use crate::cell::Cell;
+use crate::exchange::Exchange;
+use crate::scope::ScopeBuilder;
+use crate::socket::{self, Input, Output, ReadOutcome};
+use pyo3::exceptions::{PyConnectionError, PyKeyboardInterrupt, PyRuntimeError, PySystemExit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::os::unix::net::UnixStream;
+use wire::{FLAG_END, Kind, RequestHead};
+
+/// Reads in one turn before the loop's other work gets its chance.
+const READS_PER_TURN: usize = 4;
+/// Output that is written before the turn's end, in bytes: the front works on it meanwhile.
+const FLUSH_BYTES: usize = 64 * 1024;
+/// Requests started before what they sent is written, for the same reason.
+const FLUSH_REQUESTS: usize = 16;
+
+/// How a task's first step is run without a trip through the loop's queue.
+enum Start {
+    /// `asyncio.Task(…, eager_start=True)`, CPython 3.12 and later.
+    Eager,
+    /// Before: the task is created while the loop's `call_soon` is ours for a moment, and the step that
+    /// it would have queued is called at once. It is the same step in the same context.
+    Captured,
+}
+
+/// One data link of an ASGI worker.
+#[pyclass(frozen, module = "bireme._native")]
+pub struct AsgiLink {
+    socket: UnixStream,
+    app: Py<PyAny>,
+    event_loop: Py<PyAny>,
+    loop_dict: Py<PyDict>,
+    task_type: Py<PyAny>,
+    task_options: Py<PyDict>,
+    start: Start,
+    /// Called with a line and an exception that no stream can carry.
+    on_error: Py<PyAny>,
+    /// Called with the reason when the link is over; None: the front closed it.
+    on_close: Py<PyAny>,
+    scopes: ScopeBuilder,
+    state: Cell<LinkState>,
+    captured: Cell<Option<(Py<PyAny>, Py<PyAny>)>>,
+}
+
+struct LinkState {
+    input: Input,
+    output: Output,
+    streams: HashMap<u32, Py<Exchange>, BuildHasherDefault<StreamHasher>>,
+    newest: u32,
+    /// A turn is running: it writes at its end.
+    in_turn: bool,
+    /// The loop has been asked to call `flush`.
+    flush_scheduled: bool,
+    /// The socket took no more; the loop watches for its becoming writable.
+    blocked: bool,
+    closed: bool,
+}
+
+/// Stream ids are small numbers that we count ourselves, so mixing them needs no secret.
+#[derive(Default)]
+struct StreamHasher(u64);
+
+impl Hasher for StreamHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        }
+    }
+
+    fn write_u32(&mut self, stream: u32) {
+        self.0 = u64::from(stream).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+#[pymethods]
+impl AsgiLink {
+    /// Connects to the front's socket at `path`, saying HELLO with the JSON text `hello`.
+    ///
+    /// `state` is the lifespan's state, or None. `on_error(line, exception)` and `on_close(reason)` are
+    /// told what no stream can carry. Raises ConnectionError when the front can't be reached.
+    #[new]
+    #[pyo3(signature = (path, hello, app, event_loop, state, on_error, on_close))]
+    #[allow(clippy::too_many_arguments, reason = "called once, with names")]
+    fn new(
+        py: Python<'_>,
+        path: &str,
+        hello: &str,
+        app: Py<PyAny>,
+        event_loop: Bound<'_, PyAny>,
+        state: Option<Py<PyDict>>,
+        on_error: Py<PyAny>,
+        on_close: Py<PyAny>,
+    ) -> PyResult<AsgiLink> {
+        let socket = socket::connect(path, hello)
+            .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
+            .map_err(|error| PyConnectionError::new_err(format!("the front's socket {path}: {error}")))?;
+        let task_options = PyDict::new(py);
+        task_options.set_item("loop", &event_loop)?;
+        let start = if py.version_info() >= (3, 12) {
+            task_options.set_item("eager_start", true)?;
+            Start::Eager
+        } else {
+            Start::Captured
+        };
+        Ok(AsgiLink {
+            socket,
+            app,
+            loop_dict: event_loop.getattr("__dict__")?.cast_into::<PyDict>()?.unbind(),
+            event_loop: event_loop.unbind(),
+            task_type: py.import("asyncio")?.getattr("Task")?.unbind(),
+            task_options: task_options.unbind(),
+            start,
+            on_error,
+            on_close,
+            scopes: ScopeBuilder::new(py, state)?,
+            state: Cell::new(LinkState {
+                input: Input::default(),
+                output: Output::default(),
+                streams: HashMap::default(),
+                newest: 0,
+                in_turn: false,
+                flush_scheduled: false,
+                blocked: false,
+                closed: false,
+            }),
+            captured: Cell::new(None),
+        })
+    }
+
+    /// Begins to read.
+    fn open(slf: &Bound<'_, AsgiLink>) -> PyResult<()> {
+        let on_readable = slf.getattr(intern!(slf.py(), "on_readable"))?;
+        let this = slf.get();
+        let fd = socket::fd(&this.socket);
+        this.event_loop.bind(slf.py()).call_method1(intern!(slf.py(), "add_reader"), (fd, on_readable))?;
+        Ok(())
+    }
+
+    /// The link's descriptor, for a forked child to let go of.
+    fn fileno(&self) -> i32 {
+        socket::fd(&self.socket)
+    }
+
+    /// The tasks of the requests that are not finished.
+    fn tasks(&self, py: Python<'_>) -> PyResult<Vec<Py<PyAny>>> {
+        let exchanges: Vec<Py<Exchange>> =
+            self.state.get()?.streams.values().map(|exchange| exchange.clone_ref(py)).collect();
+        let mut tasks = Vec::new();
+        for exchange in exchanges {
+            tasks.extend(exchange.get().task(py)?);
+        }
+        Ok(tasks)
+    }
+
+    /// Called by the loop when the socket is readable.
+    fn on_readable(slf: &Bound<'_, AsgiLink>) -> PyResult<()> {
+        let this = slf.get();
+        let Some(mut input) = this.begin_turn()? else {
+            return Ok(());
+        };
+        let outcome = this.read_and_serve(slf, &mut input);
+        {
+            let mut state = this.state.get()?;
+            state.in_turn = false;
+            state.input = input;
+        }
+        match outcome {
+            Ok(Served::Open) => Self::flush(slf),
+            Ok(Served::Closed(reason)) => {
+                // A front that has stopped sending may still read.
+                let _ = Self::flush(slf);
+                Self::shut(slf, reason)
+            }
+            Err(error) => {
+                let _ = Self::flush(slf);
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes what the requests have sent; called by the loop, too.
+    fn flush(slf: &Bound<'_, AsgiLink>) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        let failed = {
+            let mut state = this.state.get()?;
+            state.flush_scheduled = false;
+            if state.closed || state.output.len() == 0 {
+                return Ok(());
+            }
+            match state.output.flush(&this.socket) {
+                Ok(everything) if everything != state.blocked => return Ok(()),
+                Ok(everything) => {
+                    state.blocked = !everything;
+                    None
+                }
+                Err(error) => Some(error.to_string()),
+            }
+        };
+        if failed.is_some() {
+            return Self::shut(slf, failed);
+        }
+        let fd = socket::fd(&this.socket);
+        let event_loop = this.event_loop.bind(py);
+        if this.state.get()?.blocked {
+            event_loop.call_method1(intern!(py, "add_writer"), (fd, slf.getattr(intern!(py, "flush"))?))?;
+        } else {
+            event_loop.call_method1(intern!(py, "remove_writer"), (fd,))?;
+        }
+        Ok(())
+    }
+
+    /// Stands in for the loop's `call_soon` while a task is created, see [`Start::Captured`].
+    #[pyo3(signature = (step, *, context))]
+    fn capture(&self, step: Py<PyAny>, context: Py<PyAny>) -> PyResult<()> {
+        *self.captured.get()? = Some((step, context));
+        Ok(())
+    }
+}
+
+enum Served {
+    Open,
+    /// The link is over; the reason, if it is a fault.
+    Closed(Option<String>),
+}
+
+impl AsgiLink {
+    /// The loop that the application runs on.
+    pub fn event_loop<'a, 'py>(&'a self, py: Python<'py>) -> &'a Bound<'py, PyAny> {
+        self.event_loop.bind(py)
+    }
+
+    /// Appends frames, and sees to it that they leave at the end of this turn of the loop.
+    pub fn encode<R>(slf: &Bound<'_, AsgiLink>, encode: impl FnOnce(&mut Vec<u8>) -> R) -> PyResult<R> {
+        let this = slf.get();
+        let mut state = this.state.get()?;
+        if state.closed {
+            // The streams of a closed link are over; nobody will read this.
+            return Ok(encode(&mut Vec::new()));
+        }
+        let result = encode(state.output.frames());
+        if !(state.in_turn || state.flush_scheduled || state.blocked) {
+            state.flush_scheduled = true;
+            drop(state);
+            let py = slf.py();
+            let flush = slf.getattr(intern!(py, "flush"))?;
+            this.event_loop.bind(py).call_method1(intern!(py, "call_soon"), (flush,))?;
+        }
+        Ok(result)
+    }
+
+    /// Lets go of an exchange once nothing more will happen to it.
+    pub fn forget_if_over(&self, exchange: &Exchange) -> PyResult<()> {
+        if exchange.is_over()? {
+            let forgotten = self.state.get()?.streams.remove(&exchange.stream);
+            drop(forgotten);
+        }
+        Ok(())
+    }
+
+    /// Says in the worker's log what no stream can carry.
+    pub fn report(&self, py: Python<'_>, line: &str, error: &PyErr) {
+        if let Err(failure) = self.on_error.bind(py).call1((line, error.value(py))) {
+            failure.write_unraisable(py, None);
+        }
+    }
+
+    fn begin_turn(&self) -> PyResult<Option<Input>> {
+        let mut state = self.state.get()?;
+        // A loop nested in the application's code may call again; the outer turn goes on afterwards.
+        if state.in_turn || state.closed {
+            return Ok(None);
+        }
+        state.in_turn = true;
+        Ok(Some(std::mem::take(&mut state.input)))
+    }
+
+    fn read_and_serve(&self, slf: &Bound<'_, AsgiLink>, input: &mut Input) -> PyResult<Served> {
+        for _ in 0..READS_PER_TURN {
+            let outcome = match input.fill(&self.socket) {
+                Ok(outcome) => outcome,
+                Err(error) => return Ok(Served::Closed(Some(error.to_string()))),
+            };
+            if let Some(fault) = self.serve_pending(slf, input)? {
+                return Ok(Served::Closed(Some(fault)));
+            }
+            match outcome {
+                ReadOutcome::Closed => return Ok(Served::Closed(None)),
+                ReadOutcome::Drained => break,
+                ReadOutcome::Full => {}
+            }
+        }
+        Ok(Served::Open)
+    }
+
+    /// Handles every complete frame. A text says how the front broke the protocol.
+    fn serve_pending(&self, slf: &Bound<'_, AsgiLink>, input: &mut Input) -> PyResult<Option<String>> {
+        let mut decoded = 0;
+        let mut started = 0;
+        let outcome = loop {
+            match wire::decode_frame(&input.pending()[decoded..]) {
+                Ok(Some(frame)) => {
+                    decoded += frame.encoded_len();
+                    match self.serve_frame(slf, &frame) {
+                        Ok(None) => {}
+                        other => break other,
+                    }
+                    if frame.kind == Kind::Request {
+                        started += 1;
+                        self.flush_early(started)?;
+                    }
+                }
+                Ok(None) => break Ok(None),
+                Err(error) => break Ok(Some(error.to_string())),
+            }
+        };
+        input.consume(decoded);
+        outcome
+    }
+
+    /// Gives the front something to do while this turn goes on.
+    fn flush_early(&self, started: usize) -> PyResult<()> {
+        let mut state = self.state.get()?;
+        if (started % FLUSH_REQUESTS == 0 || state.output.len() >= FLUSH_BYTES) && !state.blocked {
+            // What fails here fails again at the turn's end, where it is dealt with.
+            let _ = state.output.flush(&self.socket);
+        }
+        Ok(())
+    }
+
+    fn serve_frame(&self, slf: &Bound<'_, AsgiLink>, frame: &wire::Frame<'_>) -> PyResult<Option<String>> {
+        let py = slf.py();
+        if frame.kind == Kind::Request {
+            let mut state = self.state.get()?;
+            if frame.stream <= state.newest {
+                return Ok(Some(format!("REQUEST with the stream id {} after {}", frame.stream, state.newest)));
+            }
+            state.newest = frame.stream;
+            drop(state);
+            return match RequestHead::parse(frame.payload) {
+                Ok(head) if head.body.len() > wire::INITIAL_CREDIT as usize => {
+                    Ok(Some("REQUEST with more body bytes than granted".to_owned()))
+                }
+                Ok(head) => self.start_request(slf, frame, &head).map(|()| None),
+                Err(error) => Ok(Some(error.to_string())),
+            };
+        }
+        let exchange = {
+            let state = self.state.get()?;
+            if frame.stream == 0 || frame.stream > state.newest {
+                return Ok(Some(format!("{:?} frame for stream {}, which was never opened", frame.kind, frame.stream)));
+            }
+            match state.streams.get(&frame.stream) {
+                Some(exchange) => exchange.clone_ref(py),
+                // It crossed our END or RESET on the way.
+                None => return Ok(None),
+            }
+        };
+        let exchange = exchange.get();
+        match frame.kind {
+            Kind::Data => Ok(exchange.deliver(py, frame.payload, frame.ends())?.err().map(str::to_owned)),
+            // ASGI has no trailers for requests; what matters is that the body ends here.
+            Kind::Trailers => match wire::field_list(frame.kind, frame.payload) {
+                Ok(_) => Ok(exchange.deliver(py, b"", true)?.err().map(str::to_owned)),
+                Err(error) => Ok(Some(error.to_string())),
+            },
+            Kind::Credit => match wire::credit(frame.payload) {
+                Ok(bytes) => {
+                    exchange.grant(py, bytes)?;
+                    self.forget_if_over(exchange)?;
+                    Ok(None)
+                }
+                Err(error) => Ok(Some(error.to_string())),
+            },
+            Kind::Reset => {
+                exchange.disconnect(py)?;
+                self.forget_if_over(exchange)?;
+                Ok(None)
+            }
+            kind => Ok(Some(format!("{kind:?} frame in the wrong direction"))),
+        }
+    }
+
+    fn start_request(&self, slf: &Bound<'_, AsgiLink>, frame: &wire::Frame<'_>, head: &RequestHead<'_>) -> PyResult<()> {
+        let py = slf.py();
+        let link = slf.clone().unbind();
+        let is_head = head.method == b"HEAD";
+        let ended = frame.flags & FLAG_END != 0;
+        let exchange = Bound::new(py, Exchange::new(py, link, frame.stream, is_head, head.body, ended))?;
+        let scope = self.scopes.build(py, head)?;
+        let receive = exchange.getattr(intern!(py, "receive"))?;
+        let send = exchange.getattr(intern!(py, "send"))?;
+        let outcome = self.app.bind(py).call1((scope, receive, send)).and_then(|coroutine| self.run_task(slf, coroutine));
+        match outcome {
+            Ok(task) => {
+                if task.call_method0(intern!(py, "done"))?.is_truthy()? {
+                    exchange.get().finish(py, error_of(&task)?)?;
+                } else {
+                    let task_done = exchange.getattr(intern!(py, "task_done"))?;
+                    task.call_method1(intern!(py, "add_done_callback"), (task_done,))?;
+                    exchange.get().keep(task.unbind())?;
+                }
+            }
+            Err(error) => {
+                let fatal = error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py);
+                exchange.get().finish(py, Some(error.clone_ref(py)))?;
+                if fatal {
+                    return Err(error);
+                }
+            }
+        }
+        if !exchange.get().is_over()? {
+            self.state.get()?.streams.insert(frame.stream, exchange.unbind());
+        }
+        Ok(())
+    }
+
+    /// A task for the coroutine, its first step already taken.
+    fn run_task<'py>(&self, slf: &Bound<'py, AsgiLink>, coroutine: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let options = self.task_options.bind(py);
+        let task_type = self.task_type.bind(py);
+        if let Start::Eager = self.start {
+            return task_type.call((coroutine,), Some(options));
+        }
+        let loop_dict = self.loop_dict.bind(py);
+        let call_soon = intern!(py, "call_soon");
+        let shadowed = loop_dict.get_item(call_soon)?;
+        loop_dict.set_item(call_soon, slf.getattr(intern!(py, "capture"))?)?;
+        let task = task_type.call((coroutine,), Some(options));
+        match shadowed {
+            Some(patched) => loop_dict.set_item(call_soon, patched)?,
+            None => loop_dict.del_item(call_soon)?,
+        }
+        let task = task?;
+        let captured = self.captured.get()?.take();
+        let Some((step, context)) = captured else {
+            return Err(PyRuntimeError::new_err("asyncio.Task did not schedule its first step; is asyncio patched?"));
+        };
+        context.bind(py).call_method1(intern!(py, "run"), (step,))?;
+        Ok(task)
+    }
+
+    /// Ends the link and every stream on it.
+    fn shut(slf: &Bound<'_, AsgiLink>, reason: Option<String>) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        let exchanges: Vec<Py<Exchange>> = {
+            let mut state = this.state.get()?;
+            if state.closed {
+                return Ok(());
+            }
+            state.closed = true;
+            state.output.clear();
+            state.streams.values().map(|exchange| exchange.clone_ref(py)).collect()
+        };
+        let fd = socket::fd(&this.socket);
+        let event_loop = this.event_loop.bind(py);
+        event_loop.call_method1(intern!(py, "remove_reader"), (fd,))?;
+        event_loop.call_method1(intern!(py, "remove_writer"), (fd,))?;
+        let _ = this.socket.shutdown(std::net::Shutdown::Both);
+        for exchange in exchanges {
+            exchange.get().disconnect(py)?;
+            this.forget_if_over(exchange.get())?;
+        }
+        this.on_close.bind(py).call1((reason,))?;
+        Ok(())
+    }
+}
+
+/// The exception a finished task ended with; a cancelled one ended with CancelledError.
+pub fn error_of(task: &Bound<'_, PyAny>) -> PyResult<Option<PyErr>> {
+    match task.call_method0(intern!(task.py(), "exception")) {
+        Ok(none) if none.is_none() => Ok(None),
+        Ok(error) => Ok(Some(PyErr::from_value(error))),
+        Err(error) => Ok(Some(error)),
+    }
+}
+
+/// The text that Python prints for an uncaught exception.
+pub fn traceback(py: Python<'_>, error: &PyErr) -> String {
+    let format = || -> PyResult<String> {
+        let lines = py.import("traceback")?.call_method1("format_exception", (error.value(py),))?;
+        Ok(PyString::new(py, "").call_method1("join", (lines,))?.extract()?)
+    };
+    format().unwrap_or_else(|_| error.to_string())
+}

@@ -1,0 +1,67 @@
+"""Whether an application speaks ASGI or WSGI, told from the object itself."""
+
+import functools
+import inspect
+
+from .loading import LoadError
+
+HINT = "Say which with the interface setting of the service: interface = \"asgi\" or \"wsgi\"."
+
+
+def detect(app):
+    """"asgi" or "wsgi". Raises LoadError for what is neither."""
+    if not callable(app):
+        raise LoadError(
+            f"the application is a {type(app).__name__}, which can't be called",
+            "An ASGI or WSGI application is a callable object; name the attribute that holds it.",
+        )
+    if is_coroutine_callable(app):
+        return "asgi"
+    if isinstance(app, type):
+        raise LoadError(
+            f"the application is the class {app.__name__}, not an instance of it",
+            f"Create one ({app.__name__}(…)) and name that, or set factory = true.",
+        )
+    required, possible = _positional_counts(app)
+    if required is None or (possible is ANY and required < 2):
+        raise LoadError("the application's signature does not tell ASGI from WSGI", HINT)
+    if required <= 3 <= possible and required > 2:
+        return "asgi"
+    if required <= 2 <= possible:
+        return "wsgi"
+    raise LoadError(
+        f"the application takes {required} arguments; ASGI passes 3 (scope, receive, send) and WSGI 2"
+        " (environ, start_response)",
+        "If it is a function that makes the application, set factory = true or write its name with ()."
+        if required == 0
+        else HINT,
+    )
+
+
+def is_coroutine_callable(app):
+    """Whether calling `app` runs none of its code yet, but makes a coroutine."""
+    while isinstance(app, functools.partial):
+        app = app.func
+    if inspect.iscoroutinefunction(app):
+        return True
+    return not isinstance(app, type) and inspect.iscoroutinefunction(getattr(type(app), "__call__", None))
+
+
+# Stands for *args in a count of positional parameters.
+ANY = float("inf")
+
+
+def _positional_counts(app):
+    try:
+        signature = inspect.signature(app)
+    except (TypeError, ValueError):
+        return None, None
+    required = possible = 0
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            possible = ANY
+        elif parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+            possible += 1
+            if parameter.default is parameter.empty:
+                required += 1
+    return required, possible

@@ -1,0 +1,121 @@
+"""The life of a worker: read settings, say hello, load the application, serve it, end.
+
+Serving itself is `asgi`'s and `wsgi`'s work.
+"""
+
+import json
+import os
+import sys
+
+from . import loading
+from .settings import SettingsError, take_settings
+
+
+def main(arguments):
+    """Run the worker for `arguments` (target, then the application's own); returns the exit status."""
+    try:
+        settings = take_settings()
+    except SettingsError as error:
+        print(f"bireme: {error}", file=sys.stderr)
+        return 2
+    if not arguments:
+        print("bireme: no application named; expected module:attribute", file=sys.stderr)
+        return 2
+    _prepare_process(arguments)
+    control = _open_control(settings)
+    try:
+        app, kind = _load(arguments[0], settings)
+        if kind == "asgi":
+            from . import asgi
+
+            return asgi.serve(app, settings, control, reload=lambda: _load(arguments[0], settings)[0])
+        from . import wsgi
+
+        return wsgi.serve(app, settings, control)
+    except loading.LoadError as error:
+        control.failed(json.dumps({"error": error.error, "stack": error.stack[-200_000:], "hint": error.hint}))
+        return 1
+    finally:
+        # Output that is lost at the end is the output one looks for.
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+
+
+def hello(settings, link):
+    """The JSON text of HELLO for a link."""
+    return json.dumps(
+        {
+            "token": settings.token,
+            "link": link,
+            "pid": os.getpid(),
+            "language": "python",
+            "version": sys.version.split()[0],
+        }
+    )
+
+
+def let_go_when_forked(filenos):
+    """See to it that a forked child (multiprocessing) does not hold the worker's links open.
+
+    A link that stays open in a child looks alive to the front after the worker has died.
+    """
+
+    def replace_by_nothing():
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for fileno in filenos:
+            os.dup2(nothing, fileno, inheritable=False)
+        os.close(nothing)
+
+    os.register_at_fork(after_in_child=replace_by_nothing)
+
+
+def report(line, error=None):
+    """Write a line of ours, and an exception's traceback, to the worker's log."""
+    import traceback
+
+    text = f"bireme: {line}\n"
+    if error is not None:
+        text += "".join(traceback.format_exception(error))
+    sys.stderr.write(text)
+
+
+def _prepare_process(arguments):
+    import signal
+
+    # The folder of the application comes first, as if it were run by hand in it.
+    folder = os.getcwd()
+    if folder not in sys.path[:1]:
+        sys.path.insert(0, folder)
+    sys.argv = list(arguments)
+    # A pipe would be buffered in blocks, and a log line read when the buffer is full.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(line_buffering=True)
+    # Ctrl-C reaches the whole process group; the front decides what happens. A handler that does
+    # nothing is not inherited by child processes, as SIG_IGN would be.
+    signal.signal(signal.SIGINT, _do_nothing)
+
+
+def _do_nothing(signum, frame):
+    pass
+
+
+def _open_control(settings):
+    from ._native import Control
+
+    control = Control(settings.link_path, hello(settings, "control"))
+    let_go_when_forked(control.link_filenos())
+    return control
+
+
+def _load(target, settings):
+    from .interface import detect
+
+    app = loading.load(target, settings.factory)
+    kind = settings.interface
+    if kind == "auto":
+        kind = detect(app)
+    elif not callable(app):
+        detect(app)
+    return app, kind
