@@ -71,6 +71,11 @@ class Link {
   /** Like `scheduleFlush`, and calls `task.afterFlush()` then: what was written is in the kernel's hands. */
   scheduleAfterFlush(task) {
     this.afterFlush.push(task);
+    this.flushSoon();
+  }
+
+  /** `scheduleFlush` for a whole answer: see `FLUSH_AFTER_MS`. */
+  flushSoon() {
     if (!this.flushScheduled) {
       this.scheduleFlush();
     } else if (performance.now() - this.turnStart > FLUSH_AFTER_MS) {

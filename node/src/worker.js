@@ -57,6 +57,7 @@ class Worker {
   /** Loads nothing itself: Node is about to run the program. */
   start() {
     patchPrototypes();
+    require('./web.js').install();
     takeOverListen((server, port) => this.claim(server, port));
     this.onException = (error, origin) => this.failed(summarize(error), describe(error), originHint(origin));
     this.onBeforeExit = () => this.loopEmpty();
