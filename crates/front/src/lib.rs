@@ -1,6 +1,184 @@
+//! The front: listeners, TLS, HTTP, static files and limits, on threads that share nothing but counters.
+//!
+//! `front` never starts a process and never reads a configuration file: it is given settings and bound
+//! sockets, is told about workers by [`link::Command`]s, and tells what happened by [`link::Event`]s. Each
+//! thread has its own runtime and its own link to every worker; a connection lives and dies on one thread.
+
 pub mod accept;
+mod active;
+pub mod access_log;
 pub mod date;
+mod deadline;
+mod dispatch;
 pub mod fault;
 pub mod forwarded;
+mod head;
+mod http1;
+mod http2;
+mod listen;
+mod pool;
 pub mod problem;
 pub mod request_id;
+mod response;
+mod serve;
+mod thread;
+mod tls;
+mod upstream;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use config::Settings;
+use link::{Command, Event};
+use tokio::sync::mpsc;
+
+pub use listen::{BindError, Bound};
+
+use crate::thread::{Order, Shared, Thread};
+
+/// The running front threads.
+#[derive(Debug)]
+pub struct Front {
+    threads: Vec<Handle>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Handle {
+    orders: mpsc::UnboundedSender<Order>,
+    join: std::thread::JoinHandle<()>,
+}
+
+/// The front can't start.
+#[derive(Debug)]
+pub enum StartError {
+    /// A route's pattern can't be read.
+    Route(route::Error),
+    /// A certificate can't be used.
+    Tls(tls::Error),
+    /// A thread or its runtime can't be made.
+    Thread(io::Error),
+}
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            StartError::Route(error) => error.fmt(f),
+            StartError::Tls(error) => error.fmt(f),
+            StartError::Thread(error) => write!(f, "can't start a front thread: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl Front {
+    /// Starts one thread for each of `bound`'s shares. Events of all threads arrive at the receiver.
+    pub fn start(
+        settings: Arc<Settings>,
+        bound: Bound,
+    ) -> Result<(Front, mpsc::UnboundedReceiver<Event>), StartError> {
+        // Fail here, on the caller's thread, rather than on each of ours.
+        let tls = settings.tls.as_ref().map(tls::Acceptor::new).transpose().map_err(StartError::Tls)?;
+        let (events, receiver) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared::default());
+        let mut threads = Vec::new();
+        for (index, listeners) in bound.per_thread.into_iter().enumerate() {
+            let (orders, inbox) = mpsc::unbounded_channel();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .max_blocking_threads(BLOCKING_THREADS)
+                .build()
+                .map_err(StartError::Thread)?;
+            let (settings, shared, events, tls) = (settings.clone(), shared.clone(), events.clone(), tls.clone());
+            let start = move || {
+                let thread = match Thread::new(index, settings, shared, events) {
+                    Ok(thread) => thread,
+                    Err(error) => {
+                        tracing::error!(%error, "a front thread can't start");
+                        return;
+                    }
+                };
+                let local = tokio::task::LocalSet::new();
+                local.block_on(&runtime, async {
+                    for listener in listeners {
+                        tokio::task::spawn_local(serve::accept(thread.clone(), listener, tls.clone()));
+                    }
+                    thread.run(inbox).await;
+                });
+            };
+            let join = std::thread::Builder::new()
+                .name(format!("front-{index}"))
+                .spawn(start)
+                .map_err(StartError::Thread)?;
+            threads.push(Handle { orders, join });
+        }
+        Ok((Front { threads, shared }, receiver))
+    }
+
+    /// Number of front threads; each wants one data link from every worker.
+    pub fn threads(&self) -> usize {
+        self.threads.len()
+    }
+
+    /// A way to tell threads about workers that can be handed to the supervisor.
+    pub fn commands(&self) -> Commands {
+        Commands(self.threads.iter().map(|thread| thread.orders.clone()).collect())
+    }
+
+    /// Serves by other settings from now on. Listeners, TLS files and the number of threads stay.
+    pub fn configure(&self, settings: &Arc<Settings>) {
+        for thread in &self.threads {
+            let _ = thread.orders.send(Order::Configure(settings.clone()));
+        }
+    }
+
+    /// Client connections that are open now.
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::Acquire)
+    }
+
+    /// Accepts no more, lets requests end for at most `deadline`, then cuts what is left. Blocks; says how many
+    /// connections were cut.
+    pub fn drain(self, deadline: Duration) -> usize {
+        for thread in &self.threads {
+            let _ = thread.orders.send(Order::Drain);
+        }
+        let end = Instant::now() + deadline;
+        while self.connections() > 0 && Instant::now() < end {
+            std::thread::sleep(DRAIN_POLL);
+        }
+        let cut = self.connections();
+        for Handle { orders, join } in self.threads {
+            drop(orders);
+            if cut == 0 {
+                let _ = join.join();
+            }
+        }
+        cut
+    }
+}
+
+/// Blocking threads of each front thread, for file operations that miss the page cache.
+const BLOCKING_THREADS: usize = 4;
+const DRAIN_POLL: Duration = Duration::from_millis(5);
+
+/// Sends commands about workers to front threads.
+#[derive(Clone, Debug)]
+pub struct Commands(Vec<mpsc::UnboundedSender<Order>>);
+
+impl Commands {
+    /// Number of front threads.
+    pub fn threads(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Tells one thread. A thread that has ended hears nothing.
+    pub fn send(&self, thread: usize, command: Command) {
+        if let Some(orders) = self.0.get(thread) {
+            let _ = orders.send(Order::Worker(command));
+        }
+    }
+}
