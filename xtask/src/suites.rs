@@ -70,9 +70,9 @@ pub fn run(places: &Places, arguments: &[String]) -> anyhow::Result<ExitCode> {
 /// Installs what every suite needs, and builds nothing of our own.
 pub fn prepare_all(places: &Places) -> anyhow::Result<()> {
     demo::prepare_digits(places)?;
+    prepare_e2e(places)?;
     prepare_node(places)?;
     prepare_python(places)?;
-    prepare_e2e(places)?;
     Ok(())
 }
 
@@ -235,7 +235,7 @@ fn build_next(places: &Places, node_apps: &Path) -> anyhow::Result<()> {
         let mut command = Command::new(node);
         command
             .arg(node_apps.join("node_modules/next/dist/bin/next"))
-            .arg("build")
+            .args(["build", "--webpack"])
             .current_dir(&next)
             .env("NEXT_TELEMETRY_DISABLED", "1");
         let log = places.prepared().join("e2e-next/build.log");

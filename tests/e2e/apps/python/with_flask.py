@@ -1,0 +1,38 @@
+from flask import Flask, Response, jsonify, redirect, request
+
+app = Flask(__name__)
+
+
+@app.get("/")
+def hello():
+    return "hello", {"content-type": "text/plain"}
+
+
+@app.route("/json", methods=["GET", "POST"])
+def json():
+    return jsonify(ok=True) if request.method == "GET" else jsonify(got=request.get_json())
+
+
+@app.get("/items/<id>")
+def item(id):
+    return jsonify(id=id, query=dict(request.args))
+
+
+@app.post("/echo")
+def echo():
+    source = request.stream
+    return Response(iter(lambda: source.read(65536), b""), mimetype="application/octet-stream")
+
+
+@app.get("/redirect")
+def to_json():
+    return redirect("/json")
+
+
+@app.get("/boom")
+def boom():
+    raise RuntimeError("the application broke on purpose")
+
+
+def create_app():
+    return app

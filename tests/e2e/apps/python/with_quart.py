@@ -1,0 +1,39 @@
+from quart import Quart, jsonify, redirect, request
+
+app = Quart(__name__)
+
+
+@app.get("/")
+async def hello():
+    return "hello", {"content-type": "text/plain"}
+
+
+@app.route("/json", methods=["GET", "POST"])
+async def json():
+    return jsonify(ok=True) if request.method == "GET" else jsonify(got=await request.get_json())
+
+
+@app.get("/items/<id>")
+async def item(id):
+    return jsonify(id=id, query=dict(request.args))
+
+
+@app.post("/echo")
+async def echo():
+    body = request.body
+
+    async def parts():
+        async for part in body:
+            yield part
+
+    return parts(), {"content-type": "application/octet-stream"}
+
+
+@app.get("/redirect")
+async def to_json():
+    return redirect("/json")
+
+
+@app.get("/boom")
+async def boom():
+    raise RuntimeError("the application broke on purpose")

@@ -1,0 +1,39 @@
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, StreamingResponse
+from starlette.routing import Route
+
+
+async def hello(request):
+    return PlainTextResponse("hello")
+
+
+async def json(request):
+    return JSONResponse({"ok": True} if request.method == "GET" else {"got": await request.json()})
+
+
+async def item(request):
+    return JSONResponse({"id": request.path_params["id"], "query": dict(request.query_params)})
+
+
+async def echo(request):
+    return StreamingResponse(request.stream())
+
+
+async def redirect(request):
+    return RedirectResponse("/json", 302)
+
+
+async def boom(request):
+    raise RuntimeError("the application broke on purpose")
+
+
+app = Starlette(
+    routes=[
+        Route("/", hello),
+        Route("/json", json, methods=["GET", "POST"]),
+        Route("/items/{id}", item),
+        Route("/echo", echo, methods=["POST"]),
+        Route("/redirect", redirect),
+        Route("/boom", boom),
+    ]
+)
