@@ -1,0 +1,132 @@
+//! The configuration in the form that a front thread works with.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use config::{Settings, Target, TrustedProxies};
+
+use crate::http1::HeadLimits;
+use crate::pool::{Pool, PoolLimits};
+
+/// One thread's configuration; replaced as a whole on reload, while requests go on with the old one.
+#[derive(Debug)]
+pub struct Active {
+    /// As resolved.
+    pub settings: Arc<Settings>,
+    /// Finds a route's index.
+    pub table: route::Table,
+    /// By index.
+    pub routes: Vec<Rc<ActiveRoute>>,
+    /// Proxies that are believed.
+    pub trust: TrustedProxies,
+    /// Bounds on HTTP/1 heads.
+    pub head_limits: HeadLimits,
+}
+
+/// One route.
+#[derive(Debug)]
+pub struct ActiveRoute {
+    /// Where it goes.
+    pub target: ActiveTarget,
+    /// What the application does not see of the path.
+    pub strip_prefix: Option<String>,
+    /// Most body bytes; `None` has no limit.
+    pub body_bytes_max: Option<u64>,
+    /// `None` waits for ever.
+    pub response_timeout: Option<Duration>,
+    /// Set on every response.
+    pub response_fields: Vec<(String, String)>,
+}
+
+/// Where a route goes.
+#[derive(Debug)]
+pub enum ActiveTarget {
+    /// To a worker of this pool.
+    Service(Rc<Pool>),
+    /// To files.
+    Static(config::Static),
+    /// See [`Target::Redirect`].
+    Redirect {
+        /// 3xx.
+        status: u16,
+        /// With placeholders.
+        location: String,
+    },
+    /// See [`Target::Respond`].
+    Respond {
+        /// 200–599.
+        status: u16,
+        /// Of the body.
+        content_type: String,
+        /// The content.
+        body: Bytes,
+    },
+}
+
+impl Active {
+    /// Resolves routes; `pool` gives a service's pool, the same one on every reload.
+    pub fn new(
+        settings: Arc<Settings>,
+        mut pool: impl FnMut(&Arc<str>, PoolLimits) -> Rc<Pool>,
+    ) -> Result<Active, route::Error> {
+        let rules = settings.routes.iter().map(|route| route::Rule {
+            hosts: route.hosts.clone(),
+            methods: route.methods.clone(),
+            path: route.path.clone(),
+        });
+        let table = route::Table::new(rules.collect())?;
+        for service in &settings.services {
+            pool(&service.name, pool_limits(service));
+        }
+        let routes = settings.routes.iter().map(|route| {
+            let target = match &route.to {
+                Target::Service(name) => {
+                    let service = settings.services.iter().find(|service| service.name == *name);
+                    ActiveTarget::Service(pool(name, service.map_or(NO_SERVICE, pool_limits)))
+                }
+                Target::Static(files) => ActiveTarget::Static(files.clone()),
+                Target::Redirect { status, location } => {
+                    ActiveTarget::Redirect { status: *status, location: location.clone() }
+                }
+                Target::Respond { status, content_type, body } => ActiveTarget::Respond {
+                    status: *status,
+                    content_type: content_type.clone(),
+                    body: Bytes::copy_from_slice(body.as_bytes()),
+                },
+            };
+            Rc::new(ActiveRoute {
+                target,
+                strip_prefix: route.strip_prefix.clone(),
+                body_bytes_max: route.body_bytes_max.unwrap_or(settings.limits.body_bytes_max),
+                response_timeout: route.response_timeout.unwrap_or(settings.timeouts.response),
+                response_fields: route.response_fields.clone(),
+            })
+        });
+        let routes = routes.collect();
+        Ok(Active {
+            table,
+            routes,
+            trust: settings.trusted_proxies.clone(),
+            head_limits: HeadLimits {
+                header_bytes_max: settings.limits.header_bytes_max,
+                fields_max: settings.limits.fields_max.min(crate::http1::FIELDS_MAX),
+                target_bytes_max: settings.limits.target_bytes_max,
+            },
+            settings,
+        })
+    }
+}
+
+/// `config` refuses routes to unknown services, so nothing ever waits with these.
+const NO_SERVICE: PoolLimits =
+    PoolLimits { streams_per_link_max: 0, queue_requests_max: 0, queue_timeout: Duration::ZERO };
+
+fn pool_limits(service: &config::Service) -> PoolLimits {
+    PoolLimits {
+        streams_per_link_max: service.in_flight_max,
+        queue_requests_max: service.queue_requests_max,
+        queue_timeout: service.queue_timeout,
+    }
+}

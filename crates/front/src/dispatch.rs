@@ -1,0 +1,312 @@
+//! From a request's head to what is to be done with it: the route is found and the request is encoded for its
+//! service, or answered on the spot. Knows no HTTP version.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+use wire::{FLAG_END, FLAG_UPGRADE, RequestParts};
+
+use crate::active::{ActiveRoute, ActiveTarget};
+use crate::fault::{Code, Fault, Side};
+use crate::forwarded::{self, Scheme};
+use crate::head::{BodyLength, Field, Head, is_hop_by_hop, is_idempotent, list_members};
+use crate::request_id;
+use crate::thread::Thread;
+use crate::upstream::Upstream;
+
+/// Body bytes that travel in the same frame as the request's head.
+pub const INLINE_BODY_MAX: usize = 64 * 1024;
+
+/// The client's connection, as requests see it.
+#[derive(Debug)]
+pub struct Peer {
+    /// The other end.
+    pub forwarded: forwarded::Peer,
+    /// Address of our end as text; empty over a Unix socket.
+    pub local_addr: String,
+    /// Port of our end.
+    pub local_port: u16,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Plan {
+    /// A worker answers.
+    Service(Box<Request>),
+    /// The front answers.
+    Reply(Reply),
+    /// A file answers.
+    Static(Rc<ActiveRoute>),
+}
+
+/// A request bound for a service.
+#[derive(Debug)]
+pub struct Request {
+    /// On its way.
+    pub upstream: Upstream,
+    /// The route it took.
+    pub route: Rc<ActiveRoute>,
+    /// Most body bytes, if bounded.
+    pub body_bytes_max: Option<u64>,
+    /// From the end of the header until the response begins.
+    pub response_timeout: Option<Duration>,
+}
+
+impl Request {
+    /// The request as it was encoded, for pages and logs.
+    pub fn head(&self) -> Option<wire::RequestHead<'_>> {
+        wire::RequestHead::parse(self.upstream.frame().get(wire::HEADER_LEN..)?).ok()
+    }
+
+    /// Name of the service.
+    pub fn service(&self) -> String {
+        self.upstream.pool().service.to_string()
+    }
+
+    /// Name of the worker that has it, or of the service while none has.
+    pub fn worker(&self) -> String {
+        self.upstream.stream().map_or_else(|| self.service(), |stream| stream.worker().to_string())
+    }
+
+    /// Says in the log who failed, at what, and how often the request was sent again.
+    pub fn log(&self, fault: &Fault) {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (method, target, id) = self
+            .head()
+            .map(|head| (text(head.method), text(head.target), text(head.request_id)))
+            .unwrap_or_default();
+        let retries = self.upstream.retries();
+        if fault.side() == Side::Client {
+            tracing::debug!(target: "bireme::request", request_id = id, "{method} {target}: {fault}");
+        } else {
+            tracing::warn!(target: "bireme::request", request_id = id, retries, "{method} {target}: {fault}");
+        }
+    }
+}
+
+/// A complete answer of the front's own.
+#[derive(Debug)]
+pub struct Reply {
+    /// 200–599.
+    pub status: u16,
+    /// Beside those that frame the message.
+    pub fields: Vec<(Cow<'static, str>, Vec<u8>)>,
+    /// The content.
+    pub body: Bytes,
+    /// Why, when something failed.
+    pub fault: Option<Fault>,
+}
+
+impl Reply {
+    /// The page for a fault, in the form the client accepts.
+    pub fn fault(fault: Fault, accept: Option<&[u8]>, request_id: &str) -> Reply {
+        let (content_type, body) = fault.page(accept, request_id);
+        let mut fields: Vec<(Cow<'static, str>, Vec<u8>)> = vec![("content-type".into(), content_type.into())];
+        if fault.status() == 503 {
+            fields.push(("retry-after".into(), b"1".to_vec()));
+        }
+        fields.push(("cache-control".into(), b"no-store".to_vec()));
+        Reply { status: fault.status(), fields, body: body.into(), fault: Some(fault) }
+    }
+}
+
+/// Decides. `inline` are the body bytes that have arrived (at most [`INLINE_BODY_MAX`]), `complete` whether
+/// they are all; `frame` is memory for the encoded request. Also returns the request's id.
+pub fn plan(
+    thread: &Thread,
+    peer: &mut Peer,
+    head: &Head<'_>,
+    inline: &[u8],
+    complete: bool,
+    frame: Vec<u8>,
+) -> (Plan, request_id::RequestId) {
+    let id = thread.next_request_id();
+    let reply = |fault: Fault| Plan::Reply(Reply::fault(fault, head.get("accept"), id.as_str()));
+    let active = thread.active();
+    let path = head.path();
+    let found = match active.table.find(head.method, head.host, path) {
+        route::Match::Found(found) => found,
+        route::Match::NotFound => return (reply(Code::NotFound.into()), id),
+        route::Match::MethodNotAllowed(allowed) => {
+            let mut answer = Reply::fault(Code::MethodNotAllowed.into(), head.get("accept"), id.as_str());
+            answer.fields.push(("allow".into(), allowed.into_bytes()));
+            return (Plan::Reply(answer), id);
+        }
+    };
+    let Some(route) = active.routes.get(found.index) else {
+        return (reply(Code::Internal.into()), id);
+    };
+    if let (Some(max), BodyLength::Known(n)) = (route.body_bytes_max, head.body)
+        && n > max
+    {
+        return (reply(Fault::new(Code::BodyTooLarge, format!("{n} bytes announced, {max} allowed"))), id);
+    }
+    let plan = match &route.target {
+        ActiveTarget::Service(pool) => {
+            let mut frame = frame;
+            frame.clear();
+            let encoded = encode(thread, peer, head, inline, complete, &id, route, &mut frame);
+            match encoded {
+                Ok(()) => Plan::Service(Box::new(Request {
+                    upstream: Upstream::new(pool.clone(), frame, inline.len(), is_idempotent(head.method)),
+                    route: route.clone(),
+                    body_bytes_max: route.body_bytes_max,
+                    response_timeout: route.response_timeout,
+                })),
+                Err(error) => reply(Fault::new(Code::HeaderTooLarge, error.to_string())),
+            }
+        }
+        ActiveTarget::Static(_) => Plan::Static(route.clone()),
+        ActiveTarget::Redirect { status, location } => {
+            let location = fill_location(location, head, &found);
+            Plan::Reply(Reply {
+                status: *status,
+                fields: vec![("location".into(), location)],
+                body: Bytes::new(),
+                fault: None,
+            })
+        }
+        ActiveTarget::Respond { status, content_type, body } => Plan::Reply(Reply {
+            status: *status,
+            fields: vec![("content-type".into(), content_type.clone().into_bytes())],
+            body: body.clone(),
+            fault: None,
+        }),
+    };
+    (plan, id)
+}
+
+#[expect(clippy::too_many_arguments, reason = "one call site; a struct would only rename them")]
+fn encode(
+    thread: &Thread,
+    peer: &mut Peer,
+    head: &Head<'_>,
+    inline: &[u8],
+    complete: bool,
+    id: &request_id::RequestId,
+    route: &ActiveRoute,
+    frame: &mut Vec<u8>,
+) -> Result<(), wire::WireError> {
+    let active = thread.active();
+    let trusted = peer.forwarded.trusted();
+    let mut incoming = forwarded::Incoming::default();
+    let mut fields: SmallVec<[Field<'_>; 40]> = SmallVec::new();
+    let mut request_id = id.as_bytes();
+    let mut has_host = false;
+    for &(name, value) in &head.fields {
+        if incoming.take(name, value, trusted) {
+            continue;
+        }
+        if is_hop_by_hop(name) || (head.connection_options && is_connection_option(head, name)) {
+            continue;
+        }
+        match name.len() {
+            4 if name.eq_ignore_ascii_case(b"host") => {
+                has_host = true;
+                fields.push((name, head.host));
+            }
+            12 if name.eq_ignore_ascii_case(b"x-request-id") => {
+                if request_id::acceptable(value, trusted) {
+                    request_id = value;
+                }
+            }
+            _ => fields.push((name, value)),
+        }
+    }
+    if !has_host {
+        fields.insert(0, (b"host", head.host));
+    }
+    if head.body == BodyLength::Unknown {
+        fields.push((b"transfer-encoding", b"chunked"));
+    }
+    if head.upgrade {
+        fields.push((b"connection", b"upgrade"));
+        if let Some(protocol) = head.get("upgrade") {
+            fields.push((b"upgrade", protocol));
+        }
+    }
+    let path = head.path();
+    let stripped = route.strip_prefix.as_deref().and_then(|prefix| {
+        let rest = route::strip(path, prefix.as_bytes())?;
+        Some((prefix, rest))
+    });
+    let target: Cow<'_, [u8]> = match &stripped {
+        None => Cow::Borrowed(head.target),
+        Some((_, Cow::Borrowed(rest))) => {
+            // The rest of the path and the query are the end of the target; only "/" can be new.
+            match head.target.len().checked_sub(rest.len() + head.target.len() - path.len()) {
+                Some(at) if head.target[at..].starts_with(rest) => Cow::Borrowed(&head.target[at..]),
+                _ => Cow::Owned([rest, &head.target[path.len()..]].concat()),
+            }
+        }
+        Some((_, Cow::Owned(rest))) => Cow::Owned([rest.as_slice(), &head.target[path.len()..]].concat()),
+    };
+    let origin = peer.forwarded.origin(&active.trust, head.host, &incoming);
+    // Bound again so that the list is dropped before what it now borrows.
+    let mut fields = fields;
+    for (name, value) in &origin.fields {
+        if !value.is_empty() {
+            fields.push((name.as_bytes(), value));
+        }
+    }
+    fields.push((b"x-request-id", request_id));
+    let parts = RequestParts {
+        version: head.version,
+        https: origin.scheme == Scheme::Https,
+        remote_port: origin.port,
+        local_port: peer.local_port,
+        method: head.method,
+        target: &target,
+        remote_addr: origin.address.as_bytes(),
+        local_addr: peer.local_addr.as_bytes(),
+        prefix: stripped.as_ref().map_or("", |(prefix, _)| prefix).as_bytes(),
+        request_id,
+    };
+    let flags = if complete { FLAG_END } else { 0 } | if head.upgrade { FLAG_UPGRADE } else { 0 };
+    wire::put_request(frame, 0, flags, &parts, fields.iter().copied(), inline)
+}
+
+/// Whether some `Connection` field names this one (RFC 9110 §7.6.1).
+fn is_connection_option(head: &Head<'_>, name: &[u8]) -> bool {
+    head.fields
+        .iter()
+        .filter(|(n, _)| n.eq_ignore_ascii_case(b"connection"))
+        .any(|(_, value)| list_members(value).any(|option| option.eq_ignore_ascii_case(name)))
+}
+
+/// Fills `{path}`, `{query}`, `{host}` and the pattern's parameters into a redirect's location. What the
+/// client sent has passed the head's checks and cannot hold a line break.
+fn fill_location(template: &str, head: &Head<'_>, found: &route::Found<'_, '_>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(template.len() + head.target.len());
+    let mut rest = template;
+    while let Some(open) = rest.find('{') {
+        out.extend_from_slice(&rest.as_bytes()[..open]);
+        let Some(close) = rest[open..].find('}') else { break };
+        match &rest[open + 1..open + close] {
+            // "//host" at the start would be a place on another server.
+            "path" if out.is_empty() && head.path().starts_with(b"//") => {
+                out.push(b'/');
+                out.extend_from_slice(without_leading_slashes(head.path()));
+            }
+            "path" => out.extend_from_slice(head.path()),
+            "query" => out.extend_from_slice(head.query()),
+            "host" => out.extend_from_slice(head.host),
+            name => {
+                if let Some((_, value)) = found.params.iter().find(|(known, _)| *known == name) {
+                    out.extend_from_slice(value);
+                }
+            }
+        }
+        rest = &rest[open + close + 1..];
+    }
+    out.extend_from_slice(rest.as_bytes());
+    out
+}
+
+fn without_leading_slashes(path: &[u8]) -> &[u8] {
+    let first = path.iter().position(|b| *b != b'/').unwrap_or(path.len());
+    &path[first..]
+}

@@ -1,0 +1,1021 @@
+//! One client connection: a state machine that is polled as one task.
+//!
+//! Reads go into a buffer that all connections of the thread share, so an idle connection holds no buffer;
+//! what is left over from a read is kept in `input`.
+
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use link::{Incoming, Stream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use wire::{ResetCode, ResponseHead};
+
+use super::chunked::Chunked;
+use super::parse::{Parsed, parse};
+use super::response::{
+    Framing, Line, put_chunk, put_head, put_informational, put_last_chunk,
+};
+use crate::deadline::Deadline;
+use crate::dispatch::{INLINE_BODY_MAX, Peer, Plan, Reply, Request, plan};
+use crate::fault::{Code, Fault};
+use crate::head::{BodyLength, Head, is_hop_by_hop, is_token, list_members};
+use crate::pool::Unavailable;
+use crate::response::{check, may_have_body, set_fields};
+use crate::thread::Thread;
+use crate::upstream::Event;
+
+/// Response bytes that wait for a slow client before the worker's credit is held back.
+const OUT_HIGH: usize = 128 * 1024;
+/// What an idle connection's buffers may keep, in bytes.
+const KEEP_CAPACITY: usize = 2 * 1024;
+/// Request bytes that are read and dropped after an early answer, so that the client can read it
+/// (RFC 9112 §9.6).
+const LINGER_BYTES_MAX: usize = 1 << 20;
+const LINGER_TIME: Duration = Duration::from_secs(2);
+/// HTTP/2's connection preface (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A client's byte stream.
+pub trait Io: AsyncRead + AsyncWrite + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Unpin> Io for T {}
+
+/// How a connection ended.
+#[derive(Debug)]
+pub enum Outcome<I> {
+    /// It is closed.
+    Closed,
+    /// The client speaks HTTP/2 with prior knowledge; these bytes have been read.
+    Http2(I, Peer, Vec<u8>),
+}
+
+/// A client connection that speaks HTTP/1.
+#[derive(Debug)]
+pub struct Connection<I> {
+    thread: Rc<Thread>,
+    io: I,
+    peer: Peer,
+    /// Bytes read and not yet understood.
+    input: Vec<u8>,
+    /// Bytes to be written; those before `written` have been.
+    out: Vec<u8>,
+    written: usize,
+    unflushed: bool,
+    /// Memory for the next request's frame.
+    frame: Vec<u8>,
+    state: State,
+    deadline: Deadline,
+    phase: Phase,
+    requests: u64,
+    keep_alive: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Between requests, or reading a head.
+    Head,
+    Exchange(Box<Exchange>),
+    Tunnel(Box<Tunnel>),
+    /// Write what is left, then go on or close.
+    Flush { then: After },
+    /// The answer is out, the request is not read: drop this much of it, then close.
+    Linger { left: usize },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum After {
+    NextRequest,
+    Linger,
+    Close,
+}
+
+/// What the deadline stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Idle,
+    Header,
+    Queue,
+    Response,
+    ResponseIdle,
+    BodyIdle,
+    ClientWrite,
+    Linger,
+    Unbounded,
+}
+
+/// A request that is with a service.
+#[derive(Debug)]
+struct Exchange {
+    request: Request,
+    body: RequestBody,
+    body_bytes: u64,
+    expect_continue: bool,
+    accepts_trailers: bool,
+    is_head: bool,
+    version: u8,
+    sent: bool,
+    response: ResponseBody,
+    /// Response bytes handed to the client's buffer for which no credit has been given back.
+    unreported: usize,
+    fault: Option<Fault>,
+    status: u16,
+}
+
+#[derive(Debug)]
+enum RequestBody {
+    Done,
+    Length(u64),
+    Chunked(Box<Chunked>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ResponseBody {
+    NotBegun,
+    /// Nothing may follow the head; what the worker sends is dropped.
+    Empty,
+    Length(u64),
+    Chunked,
+    Close,
+    Done,
+}
+
+/// An upgraded connection.
+#[derive(Debug)]
+struct Tunnel {
+    stream: Stream,
+    client_done: bool,
+    worker_done: bool,
+    unreported: usize,
+}
+
+/// What an exchange means for its connection.
+enum Step {
+    Next(State),
+    /// The connection can't be used any more.
+    Abort,
+}
+
+impl<I: Io> Connection<I> {
+    /// A fresh connection; `input` holds what has already been read from it.
+    pub fn new(thread: Rc<Thread>, io: I, peer: Peer, input: Vec<u8>) -> Connection<I> {
+        let deadline = thread.deadlines.register();
+        let connection = Connection {
+            thread,
+            io,
+            peer,
+            input,
+            out: Vec::new(),
+            written: 0,
+            unflushed: false,
+            frame: Vec::new(),
+            state: State::Head,
+            deadline,
+            phase: Phase::Unbounded,
+            requests: 0,
+            keep_alive: true,
+        };
+        // A connection that never sends a byte has as long as one that sends its header slowly.
+        connection.deadline.arm(Some(connection.thread.active().settings.timeouts.header));
+        connection
+    }
+
+    /// Serves until the connection ends.
+    pub async fn run(mut self) -> Outcome<I> {
+        match std::future::poll_fn(|cx| self.poll(cx)).await {
+            End::Closed => Outcome::Closed,
+            End::Http2 => Outcome::Http2(self.io, self.peer, self.input),
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        loop {
+            let step = match std::mem::replace(&mut self.state, State::Head) {
+                State::Head => match ready!(self.poll_head(cx)) {
+                    Some(step) => step,
+                    None => return Poll::Ready(End::Http2),
+                },
+                State::Exchange(mut exchange) => match self.poll_exchange(cx, &mut exchange) {
+                    Poll::Ready(step) => {
+                        self.finish(*exchange);
+                        step
+                    }
+                    Poll::Pending => {
+                        self.state = State::Exchange(exchange);
+                        return Poll::Pending;
+                    }
+                },
+                State::Tunnel(mut tunnel) => match self.poll_tunnel(cx, &mut tunnel) {
+                    Poll::Ready(step) => step,
+                    Poll::Pending => {
+                        self.state = State::Tunnel(tunnel);
+                        return Poll::Pending;
+                    }
+                },
+                State::Flush { then } => match self.poll_flush_state(cx, then) {
+                    Poll::Ready(step) => step,
+                    Poll::Pending => {
+                        self.state = State::Flush { then };
+                        return Poll::Pending;
+                    }
+                },
+                State::Linger { mut left } => match self.poll_linger(cx, &mut left) {
+                    Poll::Ready(step) => step,
+                    Poll::Pending => {
+                        self.state = State::Linger { left };
+                        return Poll::Pending;
+                    }
+                },
+            };
+            match step {
+                Step::Next(state) => self.state = state,
+                Step::Abort => return Poll::Ready(End::Closed),
+            }
+        }
+    }
+
+    /// Arms the deadline when the wait is a new one, or when `renew` says that there was progress.
+    fn enter(&mut self, phase: Phase, wait: Option<Duration>, renew: bool) {
+        if self.phase != phase || renew {
+            self.phase = phase;
+            self.deadline.arm(wait);
+        }
+    }
+
+    // --- heads ---
+
+    /// `None` means that the client speaks HTTP/2.
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Option<Step>> {
+        if !self.input.is_empty() {
+            let input = std::mem::take(&mut self.input);
+            match self.begin(&input) {
+                Begin::Step(step, taken) => {
+                    self.keep_rest(input, taken);
+                    return Poll::Ready(Some(step));
+                }
+                Begin::Http2 => {
+                    self.input = input;
+                    return Poll::Ready(None);
+                }
+                Begin::Partial => self.input = input,
+            }
+        }
+        let thread = self.thread.clone();
+        loop {
+            if self.input.is_empty() && self.requests > 0 {
+                if thread.draining() {
+                    return Poll::Ready(Some(Step::Abort));
+                }
+                self.enter(Phase::Idle, Some(thread.active().settings.timeouts.keep_alive), false);
+            } else {
+                if self.phase != Phase::Header && self.requests > 0 {
+                    self.deadline.arm(Some(thread.active().settings.timeouts.header));
+                }
+                self.phase = Phase::Header;
+            }
+            let mut scratch = thread.scratch.borrow_mut();
+            let read = match self.poll_read(cx, &mut scratch) {
+                Poll::Ready(read) => read,
+                Poll::Pending => {
+                    drop(scratch);
+                    ready!(self.deadline.poll(cx));
+                    return Poll::Ready(Some(self.head_timed_out()));
+                }
+            };
+            let Ok(n @ 1..) = read else { return Poll::Ready(Some(Step::Abort)) };
+            if self.input.is_empty() {
+                match self.begin(&scratch[..n]) {
+                    Begin::Step(step, taken) => {
+                        self.input.extend_from_slice(&scratch[taken..n]);
+                        return Poll::Ready(Some(step));
+                    }
+                    Begin::Http2 => {
+                        self.input.extend_from_slice(&scratch[..n]);
+                        return Poll::Ready(None);
+                    }
+                    Begin::Partial => self.input.extend_from_slice(&scratch[..n]),
+                }
+            } else {
+                self.input.extend_from_slice(&scratch[..n]);
+                drop(scratch);
+                let input = std::mem::take(&mut self.input);
+                match self.begin(&input) {
+                    Begin::Step(step, taken) => {
+                        self.keep_rest(input, taken);
+                        return Poll::Ready(Some(step));
+                    }
+                    Begin::Http2 => {
+                        self.input = input;
+                        return Poll::Ready(None);
+                    }
+                    Begin::Partial => self.input = input,
+                }
+            }
+        }
+    }
+
+    fn keep_rest(&mut self, mut input: Vec<u8>, taken: usize) {
+        input.drain(..taken);
+        self.input = input;
+        if self.input.is_empty() && self.input.capacity() > KEEP_CAPACITY {
+            self.input = Vec::new();
+        }
+    }
+
+    fn head_timed_out(&mut self) -> Step {
+        if self.input.is_empty() {
+            return Step::Abort;
+        }
+        self.refuse(Fault::new(Code::HeaderTimeout, ""), None)
+    }
+
+    /// Reads a head from `bytes` and starts on it. Says how many bytes it took.
+    fn begin(&mut self, bytes: &[u8]) -> Begin {
+        if self.requests == 0 && bytes[0] == b'P' {
+            if bytes.starts_with(PREFACE) {
+                return Begin::Http2;
+            }
+            if PREFACE.starts_with(bytes) {
+                return Begin::Partial;
+            }
+        }
+        let active = self.thread.active();
+        match parse(bytes, active.head_limits) {
+            Parsed::Partial => Begin::Partial,
+            Parsed::Refused(fault) => {
+                self.requests += 1;
+                Begin::Step(self.refuse(fault, None), bytes.len())
+            }
+            Parsed::Complete { head, length, keep_alive } => {
+                self.requests += 1;
+                let most = active.settings.limits.requests_per_connection_max;
+                self.keep_alive = keep_alive && !self.thread.draining() && most.is_none_or(|most| self.requests < most);
+                let (step, taken) = self.start(&head, &bytes[length..]);
+                Begin::Step(step, length + taken)
+            }
+        }
+    }
+
+    /// Starts on a request; `rest` is what has arrived after its head. Says how many bytes of it it took.
+    fn start(&mut self, head: &Head<'_>, rest: &[u8]) -> (Step, usize) {
+        let (inline, complete) = match head.body {
+            BodyLength::Empty => (&rest[..0], true),
+            BodyLength::Known(n) => {
+                let inline = &rest[..rest.len().min(INLINE_BODY_MAX).min(usize::try_from(n).unwrap_or(usize::MAX))];
+                (inline, inline.len() as u64 == n)
+            }
+            BodyLength::Unknown => (&rest[..0], false),
+        };
+        let frame = std::mem::take(&mut self.frame);
+        let (plan, id) = plan(&self.thread, &mut self.peer, head, inline, complete, frame);
+        let step = match plan {
+            Plan::Service(request) => {
+                let body = match head.body {
+                    _ if complete => RequestBody::Done,
+                    BodyLength::Known(n) => RequestBody::Length(n - inline.len() as u64),
+                    _ => RequestBody::Chunked(Box::new(Chunked::new(
+                        self.thread.active().settings.limits.header_bytes_max,
+                    ))),
+                };
+                Step::Next(State::Exchange(Box::new(Exchange {
+                    request: *request,
+                    body,
+                    body_bytes: inline.len() as u64,
+                    expect_continue: head.expect_continue && rest.is_empty(),
+                    accepts_trailers: head.get("te").is_some_and(|te| {
+                        list_members(te).any(|member| member.eq_ignore_ascii_case(b"trailers"))
+                    }),
+                    is_head: head.method == b"HEAD",
+                    version: head.version,
+                    sent: false,
+                    response: ResponseBody::NotBegun,
+                    unreported: 0,
+                    fault: None,
+                    status: 0,
+                })))
+            }
+            Plan::Reply(reply) => {
+                self.keep_alive &= complete;
+                self.put_reply(&reply, head.version, head.method == b"HEAD");
+                Step::Next(State::Flush { then: self.after(complete) })
+            }
+            Plan::Static(_) => {
+                let reply = Reply::fault(Code::NotFound.into(), head.get("accept"), id.as_str());
+                self.keep_alive &= complete;
+                self.put_reply(&reply, head.version, head.method == b"HEAD");
+                Step::Next(State::Flush { then: self.after(complete) })
+            }
+        };
+        (step, inline.len())
+    }
+
+    fn after(&self, request_read: bool) -> After {
+        if !request_read {
+            After::Linger
+        } else if self.keep_alive {
+            After::NextRequest
+        } else {
+            After::Close
+        }
+    }
+
+    /// Answers what is not a readable request, and closes.
+    fn refuse(&mut self, fault: Fault, accept: Option<&[u8]>) -> Step {
+        let id = self.thread.next_request_id();
+        tracing::debug!(target: "bireme::request", request_id = id.as_str(), client = self.peer.forwarded.address(), "{fault}");
+        self.keep_alive = false;
+        self.put_reply(&Reply::fault(fault, accept, id.as_str()), 11, false);
+        Step::Next(State::Flush { then: After::Linger })
+    }
+
+    fn put_reply(&mut self, reply: &Reply, version: u8, is_head: bool) {
+        let active = self.thread.active();
+        let framing = if may_have_body(is_head, reply.status) || reply.status == 304 {
+            Framing::Length(reply.body.len() as u64)
+        } else if is_head {
+            Framing::Empty(Some(reply.body.len() as u64))
+        } else {
+            Framing::Empty(None)
+        };
+        let line = Line {
+            version,
+            status: reply.status,
+            reason: b"",
+            keep_alive: self.keep_alive,
+            add_date: true,
+            server: active.settings.server_header.as_deref(),
+        };
+        put_head(&mut self.out, line, reply.fields.iter().map(|(n, v)| (n.as_bytes(), v.as_slice())), framing);
+        if matches!(framing, Framing::Length(_)) {
+            self.out.extend_from_slice(&reply.body);
+        }
+    }
+
+    // --- exchanges ---
+
+    fn poll_exchange(&mut self, cx: &mut Context<'_>, x: &mut Exchange) -> Poll<Step> {
+        loop {
+            let mut progress = false;
+            while x.response != ResponseBody::Done && self.out.len() - self.written < OUT_HIGH {
+                let Poll::Ready(event) = x.request.upstream.poll_event(cx) else { break };
+                progress |= !matches!(event, Event::Sent);
+                if let Some(step) = self.on_event(x, event) {
+                    return Poll::Ready(step);
+                }
+            }
+            match self.poll_write_out(cx) {
+                Poll::Ready(Ok(wrote)) => {
+                    progress |= wrote;
+                    if x.unreported > 0
+                        && let Some(stream) = x.request.upstream.stream()
+                    {
+                        stream.consumed(std::mem::take(&mut x.unreported));
+                    }
+                    if x.response == ResponseBody::Done {
+                        let read = matches!(x.body, RequestBody::Done);
+                        let wanted = x.request.upstream.stream().is_some_and(|stream| !stream.local_ended());
+                        if read || !wanted {
+                            return Poll::Ready(Step::Next(State::Flush { then: self.after(read) }));
+                        }
+                    }
+                }
+                Poll::Ready(Err(_)) => return Poll::Ready(self.client_gone(x)),
+                Poll::Pending => {}
+            }
+            match self.poll_request_body(cx, x) {
+                Ok(more) => progress |= more,
+                Err(step) => return Poll::Ready(step),
+            }
+            if progress {
+                self.phase = Phase::Unbounded;
+                continue;
+            }
+            self.arm_exchange(x);
+            return match self.deadline.poll(cx) {
+                Poll::Ready(()) => Poll::Ready(self.exchange_timed_out(x)),
+                Poll::Pending => Poll::Pending,
+            };
+        }
+    }
+
+    fn on_event(&mut self, x: &mut Exchange, event: Event) -> Option<Step> {
+        match event {
+            Event::Sent => {
+                x.sent = true;
+                if std::mem::take(&mut x.expect_continue) {
+                    put_informational(&mut self.out, 100, std::iter::empty());
+                }
+                None
+            }
+            Event::Lost => {
+                let worker = x.request.worker();
+                self.fail(x, Fault::new(Code::WorkerDied, worker))
+            }
+            Event::Unavailable(Unavailable::QueueFull) => {
+                let fault = Fault::new(Code::QueueFull, x.request.service());
+                self.fail(x, fault)
+            }
+            Event::Unavailable(Unavailable::Failing) => {
+                let fault = Fault::new(Code::ServiceFailing, x.request.service());
+                self.fail(x, fault)
+            }
+            Event::Worker(incoming) => self.on_incoming(x, incoming),
+        }
+    }
+
+    fn on_incoming(&mut self, x: &mut Exchange, incoming: Incoming) -> Option<Step> {
+        match incoming {
+            Incoming::Informational { status, payload } => {
+                let Ok(fields) = wire::field_list(wire::Kind::Informational, &payload) else { return None };
+                let valid = fields.iter().all(|(name, value)| is_token(name) && crate::head::is_field_value(value));
+                if x.version >= 11 && valid {
+                    put_informational(&mut self.out, status, fields.iter().filter(|(name, _)| !is_hop_by_hop(name)));
+                }
+                None
+            }
+            Incoming::Response { status, payload, end } => self.on_response(x, status, &payload, end),
+            Incoming::Data { bytes, end } => self.on_data(x, &bytes, end),
+            Incoming::Trailers { payload } => {
+                if x.response == ResponseBody::Chunked
+                    && x.accepts_trailers
+                    && let Ok(fields) = wire::field_list(wire::Kind::Trailers, &payload)
+                {
+                    let sound = |(name, value): &(&[u8], &[u8])| {
+                        is_token(name) && crate::head::is_field_value(value) && !is_forbidden_trailer(name)
+                    };
+                    put_last_chunk(&mut self.out, fields.iter().filter(sound));
+                    x.response = ResponseBody::Done;
+                    return None;
+                }
+                self.on_data(x, b"", true)
+            }
+            Incoming::Tunnel { bytes, end } => {
+                let stream = x.request.upstream.take_stream()?;
+                self.out.extend_from_slice(&bytes);
+                x.status = 101;
+                Some(Step::Next(State::Tunnel(Box::new(Tunnel {
+                    stream,
+                    client_done: false,
+                    worker_done: end,
+                    unreported: bytes.len(),
+                }))))
+            }
+            Incoming::Reset { code, text } => {
+                let code = match code {
+                    ResetCode::Protocol => Code::AppBrokeHttp,
+                    ResetCode::TooLarge => Code::BodyTooLarge,
+                    ResetCode::Deadline => Code::ResponseTimeout,
+                    ResetCode::Refused => Code::WorkerRefused,
+                    ResetCode::Internal | ResetCode::NoError | ResetCode::Cancelled => Code::AppFailed,
+                };
+                let fault = Fault::new(code, format!("{}: {text}", x.request.worker()));
+                self.fail(x, fault)
+            }
+            Incoming::Lost { .. } => {
+                let worker = x.request.worker();
+                self.fail(x, Fault::new(Code::WorkerDied, worker))
+            }
+        }
+    }
+
+    fn on_response(&mut self, x: &mut Exchange, status: u16, payload: &[u8], end: bool) -> Option<Step> {
+        let route = x.request.route.clone();
+        let checked = ResponseHead::parse(payload)
+            .map_err(|error| Fault::new(Code::AppBrokeHttp, error.to_string()))
+            .and_then(|head| check(&head).map(|checked| (head, checked)));
+        let (head, mut checked) = match checked {
+            Ok(checked) => checked,
+            Err(fault) => return self.break_off(x, fault),
+        };
+        let has_body = may_have_body(x.is_head, status);
+        if has_body
+            && let Some(announced) = checked.content_length
+            && (head.body.len() as u64 > announced || (end && (head.body.len() as u64) < announced))
+        {
+            let what = format!("content-length is {announced}, the body has {} bytes", head.body.len());
+            return self.break_off(x, Fault::new(Code::AppBrokeHttp, what));
+        }
+        set_fields(&mut checked.fields, &route.response_fields);
+        let framing = match checked.content_length {
+            length if !has_body => Framing::Empty(length.filter(|_| status != 204)),
+            Some(length) => Framing::Length(length),
+            None if end => Framing::Length(head.body.len() as u64),
+            None if x.version == 10 => Framing::Close,
+            None => Framing::Chunked,
+        };
+        self.keep_alive &= !checked.close && framing != Framing::Close;
+        let active = self.thread.active();
+        let line = Line {
+            version: x.version,
+            status,
+            reason: head.reason,
+            keep_alive: self.keep_alive,
+            add_date: !checked.has_date,
+            server: active.settings.server_header.as_deref(),
+        };
+        x.status = status;
+        put_head(&mut self.out, line, checked.fields.iter().copied(), framing);
+        x.response = match framing {
+            Framing::Empty(_) => ResponseBody::Empty,
+            Framing::Length(n) => ResponseBody::Length(n),
+            Framing::Chunked => ResponseBody::Chunked,
+            Framing::Close => ResponseBody::Close,
+        };
+        self.on_data(x, head.body, end)
+    }
+
+    /// Body bytes of the response; what is more or less than announced ends the exchange.
+    fn on_data(&mut self, x: &mut Exchange, bytes: &[u8], end: bool) -> Option<Step> {
+        x.unreported += bytes.len();
+        match &mut x.response {
+            ResponseBody::NotBegun | ResponseBody::Done => return None,
+            ResponseBody::Empty => {}
+            ResponseBody::Length(left) => {
+                let Some(rest) = left.checked_sub(bytes.len() as u64) else {
+                    return self.break_off(x, Fault::new(Code::AppBrokeHttp, "the body is longer than its content-length"));
+                };
+                *left = rest;
+                self.out.extend_from_slice(bytes);
+                if end && rest > 0 {
+                    let what = format!("the body ended {rest} bytes before its content-length");
+                    return self.break_off(x, Fault::new(Code::AppBrokeHttp, what));
+                }
+            }
+            ResponseBody::Chunked => {
+                put_chunk(&mut self.out, bytes);
+                if end {
+                    put_last_chunk(&mut self.out, std::iter::empty());
+                }
+            }
+            ResponseBody::Close => self.out.extend_from_slice(bytes),
+        }
+        if end {
+            x.response = ResponseBody::Done;
+        }
+        None
+    }
+
+    /// Ends the worker's stream because of what the application sent, and fails the exchange.
+    fn break_off(&mut self, x: &mut Exchange, fault: Fault) -> Option<Step> {
+        let fault = Fault::new(fault.code, format!("{}: {}", x.request.worker(), fault.log));
+        if let Some(stream) = x.request.upstream.stream() {
+            stream.reset(ResetCode::Protocol, &fault.log);
+        }
+        self.fail(x, fault)
+    }
+
+    /// Answers with the fault's page if nothing of the response has been sent; cuts the connection if it has.
+    fn fail(&mut self, x: &mut Exchange, fault: Fault) -> Option<Step> {
+        x.request.log(&fault);
+        let begun = x.response != ResponseBody::NotBegun;
+        if begun {
+            x.fault = Some(fault);
+            return Some(Step::Abort);
+        }
+        let read = matches!(x.body, RequestBody::Done);
+        self.keep_alive &= read;
+        let head = x.request.head();
+        let accept = head.as_ref().and_then(|head| head.fields.get("accept"));
+        let id = head.as_ref().map_or("", |head| std::str::from_utf8(head.request_id).unwrap_or(""));
+        let reply = Reply::fault(fault.clone(), accept, id);
+        self.put_reply(&reply, x.version, x.is_head);
+        x.status = reply.status;
+        x.fault = Some(fault);
+        Some(Step::Next(State::Flush { then: self.after(read) }))
+    }
+
+    fn client_gone(&mut self, x: &mut Exchange) -> Step {
+        let fault = Fault::new(Code::ClientClosed, "");
+        x.request.log(&fault);
+        x.fault = Some(fault);
+        Step::Abort
+    }
+
+    /// Moves request body bytes to the worker as its credit allows, or watches for a client that leaves.
+    /// Returns whether something moved.
+    fn poll_request_body(&mut self, cx: &mut Context<'_>, x: &mut Exchange) -> Result<bool, Step> {
+        if matches!(x.body, RequestBody::Done) {
+            return self.poll_watch(cx, x);
+        }
+        let Some(stream) = x.request.upstream.stream() else { return Ok(false) };
+        if stream.local_ended() {
+            // The worker wants no more; what is left of the body is dropped when the response is out.
+            return Ok(false);
+        }
+        let Poll::Ready(credit) = stream.poll_send_credit(cx) else { return Ok(false) };
+        let thread = self.thread.clone();
+        let mut scratch = thread.scratch.borrow_mut();
+        let most = match &x.body {
+            RequestBody::Length(left) => credit.min(usize::try_from(*left).unwrap_or(usize::MAX)),
+            _ => credit,
+        };
+        let room = most.min(scratch.len());
+        let n = if self.input.is_empty() {
+            match self.poll_read(cx, &mut scratch[..room]) {
+                Poll::Ready(Ok(n @ 1..)) => n,
+                Poll::Ready(_) => {
+                    let fault = Fault::new(Code::BodyIncomplete, "");
+                    x.request.log(&fault);
+                    x.fault = Some(fault);
+                    return Err(Step::Abort);
+                }
+                Poll::Pending => return Ok(false),
+            }
+        } else {
+            let n = room.min(self.input.len());
+            scratch[..n].copy_from_slice(&self.input[..n]);
+            self.input.drain(..n);
+            n
+        };
+        let bytes = &scratch[..n];
+        match &mut x.body {
+            RequestBody::Done => {}
+            RequestBody::Length(left) => {
+                *left -= n as u64;
+                let end = *left == 0;
+                x.request.upstream.send_data(bytes, end);
+                if end {
+                    x.body = RequestBody::Done;
+                }
+            }
+            RequestBody::Chunked(decoder) => {
+                let upstream = &mut x.request.upstream;
+                let mut decoded = 0;
+                let taken = decoder.decode(bytes, |data| {
+                    decoded += data.len() as u64;
+                    upstream.send_data(data, false);
+                });
+                x.body_bytes += decoded;
+                let fault = match taken {
+                    Err(bad) => Some(Fault::new(Code::BodyMalformed, bad.0)),
+                    Ok(_) if x.request.body_bytes_max.is_some_and(|most| x.body_bytes > most) => {
+                        Some(Code::BodyTooLarge.into())
+                    }
+                    Ok(taken) => {
+                        if decoder.is_done() {
+                            end_chunked(upstream, decoder);
+                            let mut rest = bytes[taken..].to_vec();
+                            rest.append(&mut self.input);
+                            self.input = rest;
+                            x.body = RequestBody::Done;
+                        }
+                        None
+                    }
+                };
+                if let Some(fault) = fault {
+                    drop(scratch);
+                    if let Some(stream) = x.request.upstream.stream() {
+                        let code = if fault.code == Code::BodyTooLarge { ResetCode::TooLarge } else { ResetCode::Cancelled };
+                        stream.reset(code, fault.client_message());
+                    }
+                    return Err(self.fail(x, fault).unwrap_or(Step::Abort));
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// While only the response is awaited: notices a client that leaves, and keeps what it pipelines.
+    fn poll_watch(&mut self, cx: &mut Context<'_>, x: &mut Exchange) -> Result<bool, Step> {
+        if x.response == ResponseBody::Done || self.input.len() >= self.thread.active().head_limits.header_bytes_max {
+            return Ok(false);
+        }
+        let thread = self.thread.clone();
+        let mut scratch = thread.scratch.borrow_mut();
+        match self.poll_read(cx, &mut scratch) {
+            Poll::Pending => Ok(false),
+            Poll::Ready(Ok(n @ 1..)) => {
+                self.input.extend_from_slice(&scratch[..n]);
+                Ok(true)
+            }
+            Poll::Ready(_) => Err(self.client_gone(x)),
+        }
+    }
+
+    fn arm_exchange(&mut self, x: &Exchange) {
+        let active = self.thread.active();
+        let timeouts = &active.settings.timeouts;
+        let body_awaited = !matches!(x.body, RequestBody::Done)
+            && x.request.upstream.stream().is_some_and(|stream| !stream.local_ended() && stream.send_credit() > 0);
+        let (phase, wait) = if self.written < self.out.len() {
+            (Phase::ClientWrite, Some(timeouts.client_write_idle))
+        } else if x.response == ResponseBody::NotBegun && x.request.upstream.stream().is_none() {
+            (Phase::Queue, Some(x.request.upstream.pool().limits().queue_timeout))
+        } else if body_awaited {
+            (Phase::BodyIdle, Some(timeouts.body_idle))
+        } else if x.response == ResponseBody::NotBegun {
+            (Phase::Response, x.request.response_timeout)
+        } else {
+            (Phase::ResponseIdle, timeouts.response_idle)
+        };
+        self.enter(phase, wait, false);
+    }
+
+    fn exchange_timed_out(&mut self, x: &mut Exchange) -> Step {
+        let (code, reset) = match self.phase {
+            Phase::Queue => (Code::QueueTimeout, ResetCode::Cancelled),
+            Phase::BodyIdle => (Code::BodyTimeout, ResetCode::Cancelled),
+            Phase::ClientWrite => (Code::ClientStalled, ResetCode::Cancelled),
+            Phase::ResponseIdle => (Code::ResponseStalled, ResetCode::Deadline),
+            _ => (Code::ResponseTimeout, ResetCode::Deadline),
+        };
+        if let Some(stream) = x.request.upstream.stream() {
+            stream.reset(reset, code.client_message());
+        }
+        let fault = Fault::new(code, x.request.worker());
+        if code == Code::ClientStalled {
+            x.request.log(&fault);
+            x.fault = Some(fault);
+            return Step::Abort;
+        }
+        self.fail(x, fault).unwrap_or(Step::Abort)
+    }
+
+    /// Keeps the frame's memory for the next request.
+    fn finish(&mut self, x: Exchange) {
+        let frame = x.request.upstream.into_frame();
+        if frame.capacity() <= KEEP_CAPACITY {
+            self.frame = frame;
+        }
+    }
+
+    // --- tunnels ---
+
+    fn poll_tunnel(&mut self, cx: &mut Context<'_>, tunnel: &mut Tunnel) -> Poll<Step> {
+        self.enter(Phase::Unbounded, None, false);
+        loop {
+            let mut progress = false;
+            while !tunnel.worker_done && self.out.len() - self.written < OUT_HIGH {
+                let Poll::Ready(event) = tunnel.stream.poll_incoming(cx) else { break };
+                progress = true;
+                match event {
+                    Incoming::Data { bytes, end } => {
+                        self.out.extend_from_slice(&bytes);
+                        tunnel.unreported += bytes.len();
+                        tunnel.worker_done = end;
+                    }
+                    _ => tunnel.worker_done = true,
+                }
+            }
+            match self.poll_write_out(cx) {
+                Poll::Ready(Ok(wrote)) => {
+                    progress |= wrote;
+                    tunnel.stream.consumed(std::mem::take(&mut tunnel.unreported));
+                    if tunnel.worker_done {
+                        return Poll::Ready(Step::Next(State::Flush { then: After::Close }));
+                    }
+                }
+                Poll::Ready(Err(_)) => return Poll::Ready(Step::Abort),
+                Poll::Pending => {}
+            }
+            if !tunnel.client_done
+                && let Poll::Ready(credit) = tunnel.stream.poll_send_credit(cx)
+            {
+                let thread = self.thread.clone();
+                let mut scratch = thread.scratch.borrow_mut();
+                let n = if self.input.is_empty() {
+                    let room = credit.min(scratch.len());
+                    match self.poll_read(cx, &mut scratch[..room]) {
+                        Poll::Ready(Ok(n)) => Some(n),
+                        Poll::Ready(Err(_)) => return Poll::Ready(Step::Abort),
+                        Poll::Pending => None,
+                    }
+                } else {
+                    let n = credit.min(scratch.len()).min(self.input.len());
+                    scratch[..n].copy_from_slice(&self.input[..n]);
+                    self.input.drain(..n);
+                    Some(n)
+                };
+                if let Some(n) = n {
+                    progress = true;
+                    tunnel.client_done = n == 0;
+                    tunnel.stream.send_data(&scratch[..n], n == 0);
+                }
+            }
+            if !progress {
+                // Registers for nothing but the drain.
+                let _ = self.deadline.poll(cx);
+                if self.thread.draining() {
+                    return Poll::Ready(Step::Abort);
+                }
+                return Poll::Pending;
+            }
+        }
+    }
+
+    // --- endings ---
+
+    fn poll_flush_state(&mut self, cx: &mut Context<'_>, then: After) -> Poll<Step> {
+        match self.poll_write_out(cx) {
+            Poll::Ready(Ok(_)) => {}
+            Poll::Ready(Err(_)) => return Poll::Ready(Step::Abort),
+            Poll::Pending => {
+                let wait = self.thread.active().settings.timeouts.client_write_idle;
+                self.enter(Phase::ClientWrite, Some(wait), false);
+                return self.deadline.poll(cx).map(|()| Step::Abort);
+            }
+        }
+        Poll::Ready(match then {
+            After::NextRequest => Step::Next(State::Head),
+            After::Linger | After::Close => {
+                let shut = ready!(Pin::new(&mut self.io).poll_shutdown(cx));
+                if shut.is_ok() && then == After::Linger {
+                    Step::Next(State::Linger { left: LINGER_BYTES_MAX })
+                } else {
+                    Step::Abort
+                }
+            }
+        })
+    }
+
+    fn poll_linger(&mut self, cx: &mut Context<'_>, left: &mut usize) -> Poll<Step> {
+        self.enter(Phase::Linger, Some(LINGER_TIME), false);
+        let thread = self.thread.clone();
+        let mut scratch = thread.scratch.borrow_mut();
+        loop {
+            match self.poll_read(cx, &mut scratch) {
+                Poll::Ready(Ok(n @ 1..)) if n <= *left => *left -= n,
+                Poll::Ready(_) => return Poll::Ready(Step::Abort),
+                Poll::Pending => return self.deadline.poll(cx).map(|()| Step::Abort),
+            }
+        }
+    }
+
+    // --- bytes ---
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(buffer);
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
+        Poll::Ready(Ok(buffer.filled().len()))
+    }
+
+    /// Writes everything that waits. Ready when nothing is left; says whether anything was written.
+    fn poll_write_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let mut wrote = false;
+        while self.written < self.out.len() {
+            let n = ready!(Pin::new(&mut self.io).poll_write(cx, &self.out[self.written..]))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.written += n;
+            self.unflushed = true;
+            wrote = true;
+            // A slow client that takes some bytes is not stalled.
+            if self.phase == Phase::ClientWrite {
+                self.phase = Phase::Unbounded;
+            }
+        }
+        if self.unflushed {
+            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        self.written = 0;
+        self.out.clear();
+        if self.out.capacity() > KEEP_CAPACITY {
+            self.out = Vec::new();
+        }
+        Poll::Ready(Ok(wrote))
+    }
+}
+
+enum End {
+    Closed,
+    Http2,
+}
+
+enum Begin {
+    Partial,
+    Http2,
+    Step(Step, usize),
+}
+
+/// Ends a chunked request body, with its trailers if they are sound.
+fn end_chunked(upstream: &mut crate::upstream::Upstream, decoder: &Chunked) {
+    let mut slots = [httparse::EMPTY_HEADER; 32];
+    let mut section = decoder.trailers().to_vec();
+    section.extend_from_slice(b"\r\n");
+    let trailers = match httparse::parse_headers(&section, &mut slots) {
+        Ok(httparse::Status::Complete((_, trailers))) => trailers,
+        _ => &[],
+    };
+    if trailers.is_empty() {
+        upstream.send_data(b"", true);
+        return;
+    }
+    upstream.send_trailers(
+        trailers
+            .iter()
+            .map(|field| (field.name.as_bytes(), field.value))
+            .filter(|(name, _)| !is_forbidden_trailer(name)),
+    );
+}
+
+/// Fields that frame, route or authenticate a message mean nothing in a trailer section, and would be
+/// dangerous if merged (RFC 9110 §6.5.1).
+fn is_forbidden_trailer(name: &[u8]) -> bool {
+    const NAMES: [&[u8]; 8] = [
+        b"content-length", b"host", b"content-encoding", b"content-type", b"content-range", b"authorization", b"trailer", b"set-cookie",
+    ];
+    is_hop_by_hop(name) || NAMES.iter().any(|other| name.eq_ignore_ascii_case(other))
+}

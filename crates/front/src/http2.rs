@@ -1,0 +1,649 @@
+//! HTTP/2 (RFC 9113) on the crate `h2`: one task a connection, one task a request.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+use http::{HeaderName, HeaderValue};
+use link::Incoming;
+use smallvec::SmallVec;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use wire::{ResetCode, ResponseHead};
+
+use crate::deadline::Deadline;
+use crate::dispatch::{Peer, Plan, Reply, Request, plan};
+use crate::fault::{Code, Fault};
+use crate::head::{BodyLength, Field, Head};
+use crate::http1::{Io, is_host};
+use crate::pool::Unavailable;
+use crate::response::{check, may_have_body, set_fields};
+use crate::thread::Thread;
+use crate::upstream::Event;
+
+/// What a client may send on one stream before the worker has taken it, in bytes; as on a link.
+const STREAM_WINDOW: u32 = wire::INITIAL_CREDIT;
+/// What a client may send on all streams of a connection before workers have taken it, in bytes.
+const CONNECTION_WINDOW: u32 = 4 * wire::INITIAL_CREDIT;
+/// Response bytes that `h2` buffers for one stream.
+const SEND_BUFFER: usize = 256 * 1024;
+/// Streams that a client may open and reset in quick succession (CVE-2023-44487) before it is cut off.
+const PENDING_RESETS_MAX: usize = 50;
+
+/// Serves a connection whose client speaks HTTP/2; `read` has been read from it already.
+pub async fn serve<I: Io + 'static>(thread: Rc<Thread>, io: I, peer: Peer, read: Vec<u8>) {
+    let active = thread.active();
+    let timeouts = active.settings.timeouts.clone();
+    let limits = &active.settings.limits;
+    let mut builder = h2::server::Builder::new();
+    builder
+        .max_concurrent_streams(limits.http2_streams_max)
+        .max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX))
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buffer_size(SEND_BUFFER)
+        .max_pending_accept_reset_streams(PENDING_RESETS_MAX);
+    let handshake = builder.handshake::<_, Bytes>(Prefixed { read: Bytes::from(read), io });
+    let Ok(Ok(mut connection)) = tokio::time::timeout(timeouts.header, handshake).await else { return };
+    let peer = Rc::new(RefCell::new(peer));
+    let open = Rc::new(Cell::new(0usize));
+    let deadline = thread.deadlines.register();
+    let mut closing = false;
+    loop {
+        // An idle connection is closed; one with requests is bounded by their own deadlines.
+        deadline.arm((open.get() == 0).then_some(timeouts.keep_alive));
+        let accepted = std::future::poll_fn(|cx| {
+            if let Poll::Ready(accepted) = connection.poll_accept(cx) {
+                return Poll::Ready(Some(accepted));
+            }
+            let idle = deadline.poll(cx).is_ready() && open.get() == 0;
+            if !closing && (idle || thread.draining()) { Poll::Ready(None) } else { Poll::Pending }
+        });
+        match accepted.await {
+            Some(Some(Ok((request, respond)))) => {
+                let exchange = exchange(thread.clone(), peer.clone(), request, respond);
+                let open = open.clone();
+                open.set(open.get() + 1);
+                tokio::task::spawn_local(async move {
+                    exchange.await;
+                    open.set(open.get() - 1);
+                });
+            }
+            Some(_) => return,
+            None => {
+                closing = true;
+                connection.graceful_shutdown();
+            }
+        }
+    }
+}
+
+async fn exchange(
+    thread: Rc<Thread>,
+    peer: Rc<RefCell<Peer>>,
+    request: http::Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+) {
+    let (parts, mut body) = request.into_parts();
+    let cookies = join_cookies(&parts.headers);
+    let (planned, id, is_head) = match read_head(&parts, &body, cookies.as_deref()) {
+        Ok(head) => {
+            let complete = head.body == BodyLength::Empty;
+            let (planned, id) = plan(&thread, &mut peer.borrow_mut(), &head, &[], complete, Vec::new());
+            (planned, id, head.method == b"HEAD")
+        }
+        Err(fault) => {
+            let id = thread.next_request_id();
+            let accept = parts.headers.get("accept").map(HeaderValue::as_bytes);
+            (Plan::Reply(Reply::fault(fault, accept, id.as_str())), id, false)
+        }
+    };
+    match planned {
+        Plan::Reply(reply) => send_reply(&thread, &mut respond, &reply, is_head),
+        Plan::Static(_) => {
+            let accept = parts.headers.get("accept").map(HeaderValue::as_bytes);
+            send_reply(&thread, &mut respond, &Reply::fault(Code::NotFound.into(), accept, id.as_str()), is_head);
+        }
+        Plan::Service(request) => {
+            let body_done = body.is_end_stream();
+            let exchange = Exchange {
+                deadline: thread.deadlines.register(),
+                thread,
+                request: *request,
+                respond,
+                body: &mut body,
+                body_done,
+                body_bytes: 0,
+                is_head,
+                out: None,
+                pending: Bytes::new(),
+                pending_end: false,
+                trailers: None,
+                left: None,
+                begun: false,
+                done: false,
+                phase: Phase::None,
+            };
+            exchange.run().await;
+        }
+    }
+}
+
+/// A client may split its cookies over many fields; applications expect one (RFC 9113 §8.2.3).
+fn join_cookies(headers: &http::HeaderMap) -> Option<Vec<u8>> {
+    let mut cookies = headers.get_all("cookie").iter();
+    let (first, second) = (cookies.next()?, cookies.next()?);
+    let mut joined = first.as_bytes().to_vec();
+    for cookie in std::iter::once(second).chain(cookies) {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(cookie.as_bytes());
+    }
+    Some(joined)
+}
+
+fn read_head<'a>(
+    parts: &'a http::request::Parts,
+    body: &RecvStream,
+    cookies: Option<&'a [u8]>,
+) -> Result<Head<'a>, Fault> {
+    if parts.method == http::Method::CONNECT {
+        return Err(Fault::new(Code::NotImplemented, "CONNECT"));
+    }
+    let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
+    let field = parts.headers.get("host").map(HeaderValue::as_bytes);
+    // RFC 9113 §8.3.1: :authority and host, where both are sent, must agree.
+    if let (Some(authority), Some(field)) = (authority, field)
+        && !authority.eq_ignore_ascii_case(field)
+    {
+        return Err(Fault::new(Code::HostInvalid, ":authority and host differ"));
+    }
+    let host = authority.or(field).unwrap_or_default();
+    if host.is_empty() || !is_host(host) || host.contains(&b'@') {
+        return Err(Code::HostInvalid.into());
+    }
+    let target = parts.uri.path_and_query().map_or(b"/".as_slice(), |target| target.as_str().as_bytes());
+    if !(target.first() == Some(&b'/') || (target == b"*" && parts.method == http::Method::OPTIONS)) {
+        return Err(Code::TargetInvalid.into());
+    }
+    let mut fields: SmallVec<[Field<'a>; 32]> = SmallVec::new();
+    fields.push((b"host", host));
+    let mut cookie_sent = false;
+    for (name, value) in &parts.headers {
+        match name.as_str() {
+            "host" => {}
+            "cookie" => {
+                if let Some(cookies) = cookies {
+                    if !std::mem::replace(&mut cookie_sent, true) {
+                        fields.push((b"cookie", cookies));
+                    }
+                } else {
+                    fields.push((b"cookie", value.as_bytes()));
+                }
+            }
+            name => fields.push((name.as_bytes(), value.as_bytes())),
+        }
+    }
+    let length = parts.headers.get("content-length").and_then(|v| crate::head::parse_content_length(v.as_bytes()));
+    Ok(Head {
+        version: 20,
+        method: parts.method.as_str().as_bytes(),
+        target,
+        host,
+        fields,
+        body: match length {
+            _ if body.is_end_stream() => BodyLength::Empty,
+            Some(n) => BodyLength::Known(n),
+            None => BodyLength::Unknown,
+        },
+        upgrade: false,
+        expect_continue: false,
+        connection_options: false,
+    })
+}
+
+fn response_head<'f>(
+    thread: &Thread,
+    status: u16,
+    fields: impl Iterator<Item = Field<'f>>,
+    length: Option<u64>,
+    add_date: bool,
+) -> Option<http::Response<()>> {
+    let mut response = http::Response::new(());
+    *response.status_mut() = http::StatusCode::from_u16(status).ok()?;
+    let headers = response.headers_mut();
+    for (name, value) in fields {
+        let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) else { continue };
+        headers.append(name, value);
+    }
+    if let Some(length) = length {
+        headers.insert(http::header::CONTENT_LENGTH, length.into());
+    }
+    if add_date && let Ok(value) = HeaderValue::from_bytes(&crate::date::now()) {
+        headers.insert(http::header::DATE, value);
+    }
+    if let Some(server) = &thread.active().settings.server_header
+        && let Ok(value) = HeaderValue::from_str(server)
+    {
+        headers.insert(http::header::SERVER, value);
+    }
+    Some(response)
+}
+
+fn send_reply(thread: &Thread, respond: &mut SendResponse<Bytes>, reply: &Reply, is_head: bool) {
+    let fields = reply.fields.iter().map(|(name, value)| (name.as_bytes(), value.as_slice()));
+    let has_body = may_have_body(is_head, reply.status) && !reply.body.is_empty();
+    let Some(head) = response_head(thread, reply.status, fields, Some(reply.body.len() as u64), true) else { return };
+    // An error means that the client has gone.
+    if let Ok(mut stream) = respond.send_response(head, !has_body)
+        && has_body
+    {
+        let _ = stream.send_data(reply.body.clone(), true);
+    }
+}
+
+/// A request that is with a service.
+struct Exchange<'b> {
+    thread: Rc<Thread>,
+    request: Request,
+    respond: SendResponse<Bytes>,
+    body: &'b mut RecvStream,
+    body_done: bool,
+    body_bytes: u64,
+    is_head: bool,
+    out: Option<SendStream<Bytes>>,
+    /// Response bytes that wait for the client's window.
+    pending: Bytes,
+    pending_end: bool,
+    trailers: Option<http::HeaderMap>,
+    /// Bytes of the announced content-length still to come.
+    left: Option<u64>,
+    begun: bool,
+    done: bool,
+    deadline: Deadline,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    None,
+    Queue,
+    Response,
+    ResponseIdle,
+    BodyIdle,
+    ClientWrite,
+}
+
+impl Exchange<'_> {
+    async fn run(mut self) {
+        std::future::poll_fn(|cx| self.poll(cx)).await;
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let mut progress = false;
+            if self.poll_client_reset(cx) {
+                return Poll::Ready(());
+            }
+            progress |= self.poll_send(cx);
+            while !self.done && self.pending.is_empty() && !self.pending_end {
+                let Poll::Ready(event) = self.request.upstream.poll_event(cx) else { break };
+                progress |= !matches!(event, Event::Sent);
+                self.on_event(event);
+            }
+            progress |= self.poll_request_body(cx);
+            if self.done && self.pending.is_empty() && !self.pending_end {
+                return Poll::Ready(());
+            }
+            if progress {
+                self.phase = Phase::None;
+                continue;
+            }
+            self.arm();
+            ready!(self.deadline.poll(cx));
+            // The sweep also wakes everyone when the thread drains; only a passed deadline gets here.
+            self.timed_out();
+        }
+    }
+
+    /// Whether the client has reset the stream, or the connection is gone.
+    fn poll_client_reset(&mut self, cx: &mut Context<'_>) -> bool {
+        match &mut self.out {
+            Some(out) => out.poll_reset(cx).is_ready(),
+            None => self.respond.poll_reset(cx).is_ready(),
+        }
+    }
+
+    /// Gives the client as much of what is pending as its window takes.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(out) = &mut self.out else { return false };
+        let mut progress = false;
+        while !self.pending.is_empty() {
+            out.reserve_capacity(self.pending.len());
+            let room = match out.poll_capacity(cx) {
+                Poll::Ready(Some(Ok(room))) => room.min(self.pending.len()),
+                Poll::Ready(_) => {
+                    self.pending.clear();
+                    self.pending_end = false;
+                    self.done = true;
+                    return true;
+                }
+                Poll::Pending => return progress,
+            };
+            let last = room == self.pending.len() && self.pending_end && self.trailers.is_none();
+            let sent = out.send_data(self.pending.split_to(room), last);
+            if let Some(stream) = self.request.upstream.stream() {
+                stream.consumed(room);
+            }
+            self.pending_end &= !last;
+            progress = true;
+            if sent.is_err() {
+                self.pending.clear();
+                self.pending_end = false;
+                self.done = true;
+                return true;
+            }
+        }
+        if self.pending_end {
+            self.pending_end = false;
+            let _ = match self.trailers.take() {
+                Some(trailers) => out.send_trailers(trailers),
+                None => out.send_data(Bytes::new(), true),
+            };
+            progress = true;
+        }
+        progress
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Sent => {}
+            Event::Lost => self.fail(Fault::new(Code::WorkerDied, self.worker())),
+            Event::Unavailable(Unavailable::QueueFull) => self.fail(Fault::new(Code::QueueFull, self.worker())),
+            Event::Unavailable(Unavailable::Failing) => self.fail(Fault::new(Code::ServiceFailing, self.worker())),
+            Event::Worker(incoming) => self.on_incoming(incoming),
+        }
+    }
+
+    fn on_incoming(&mut self, incoming: Incoming) {
+        match incoming {
+            Incoming::Informational { status, payload } => {
+                if let Ok(fields) = wire::field_list(wire::Kind::Informational, &payload)
+                    && let Some(response) = response_head_bare(status, fields.iter())
+                {
+                    let _ = self.respond.send_informational(response);
+                }
+            }
+            Incoming::Response { status, payload, end } => self.on_response(status, &payload, end),
+            Incoming::Data { bytes, end } => self.on_data(bytes, end),
+            Incoming::Trailers { payload } => {
+                if let Ok(fields) = wire::field_list(wire::Kind::Trailers, &payload) {
+                    let mut trailers = http::HeaderMap::new();
+                    for (name, value) in fields.iter() {
+                        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+                            trailers.append(name, value);
+                        }
+                    }
+                    self.trailers = Some(trailers);
+                }
+                self.on_data(Bytes::new(), true);
+            }
+            Incoming::Reset { code, text } => {
+                let code = match code {
+                    ResetCode::Protocol => Code::AppBrokeHttp,
+                    ResetCode::TooLarge => Code::BodyTooLarge,
+                    ResetCode::Deadline => Code::ResponseTimeout,
+                    ResetCode::Refused => Code::WorkerRefused,
+                    ResetCode::Internal | ResetCode::NoError | ResetCode::Cancelled => Code::AppFailed,
+                };
+                self.fail(Fault::new(code, format!("{}: {text}", self.worker())));
+            }
+            Incoming::Lost { .. } | Incoming::Tunnel { .. } => self.fail(Fault::new(Code::WorkerDied, self.worker())),
+        }
+    }
+
+    fn on_response(&mut self, status: u16, payload: &Bytes, end: bool) {
+        let route = self.request.route.clone();
+        let checked = ResponseHead::parse(payload)
+            .map_err(|error| Fault::new(Code::AppBrokeHttp, error.to_string()))
+            .and_then(|head| check(&head).map(|checked| (head, checked)));
+        let (head, mut checked) = match checked {
+            Ok(checked) => checked,
+            Err(fault) => return self.break_off(fault),
+        };
+        let has_body = may_have_body(self.is_head, status);
+        if has_body
+            && let Some(announced) = checked.content_length
+            && (head.body.len() as u64 > announced || (end && (head.body.len() as u64) < announced))
+        {
+            let what = format!("content-length is {announced}, the body has {} bytes", head.body.len());
+            return self.break_off(Fault::new(Code::AppBrokeHttp, what));
+        }
+        set_fields(&mut checked.fields, &route.response_fields);
+        let length = match checked.content_length {
+            Some(length) if has_body || status != 204 => Some(length),
+            None if has_body && end => Some(head.body.len() as u64),
+            _ => None,
+        };
+        let response = response_head(&self.thread, status, checked.fields.iter().copied(), length, !checked.has_date);
+        let empty = !has_body || (end && head.body.is_empty());
+        let Some(response) = response else { return };
+        let Ok(stream) = self.respond.send_response(response, empty) else {
+            self.done = true;
+            return;
+        };
+        self.begun = true;
+        self.out = Some(stream);
+        if empty {
+            self.left = None;
+            self.done = end;
+            return;
+        }
+        self.left = checked.content_length;
+        let body = payload.slice_ref(head.body);
+        self.on_data(body, end);
+    }
+
+    fn on_data(&mut self, bytes: Bytes, end: bool) {
+        if !may_have_body(self.is_head, 200) {
+            self.done |= end;
+            return;
+        }
+        if let Some(left) = &mut self.left {
+            match left.checked_sub(bytes.len() as u64) {
+                Some(rest) if !(end && rest > 0) => *left = rest,
+                _ => return self.break_off(Fault::new(Code::AppBrokeHttp, "the body is not as long as its content-length")),
+            }
+        }
+        self.pending = bytes;
+        self.pending_end = end;
+        self.done |= end;
+    }
+
+    fn break_off(&mut self, fault: Fault) {
+        let fault = Fault::new(fault.code, format!("{}: {}", self.worker(), fault.log));
+        if let Some(stream) = self.request.upstream.stream() {
+            stream.reset(ResetCode::Protocol, &fault.log);
+        }
+        self.fail(fault);
+    }
+
+    /// Answers with the fault's page, or resets the stream if the response has begun.
+    fn fail(&mut self, fault: Fault) {
+        self.done = true;
+        self.pending.clear();
+        self.pending_end = false;
+        self.request.log(&fault);
+        if self.begun {
+            if let Some(out) = &mut self.out {
+                out.send_reset(Reason::INTERNAL_ERROR);
+            }
+            return;
+        }
+        self.begun = true;
+        let head = self.request.head();
+        let accept = head.as_ref().and_then(|head| head.fields.get("accept"));
+        let id = head.as_ref().map_or("", |head| std::str::from_utf8(head.request_id).unwrap_or(""));
+        let reply = Reply::fault(fault, accept, id);
+        send_reply(&self.thread, &mut self.respond, &reply, self.is_head);
+    }
+
+    fn worker(&self) -> String {
+        self.request.worker()
+    }
+
+    /// Moves request body bytes to the worker as its credit allows.
+    fn poll_request_body(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut progress = false;
+        while !self.body_done {
+            let Some(stream) = self.request.upstream.stream() else { return progress };
+            if stream.local_ended() {
+                return progress;
+            }
+            // One DATA frame is at most 16 KiB here, as our SETTINGS say.
+            if stream.send_credit() < MAX_FRAME {
+                let Poll::Ready(credit) = stream.poll_send_credit(cx) else { return progress };
+                if credit < MAX_FRAME {
+                    return progress;
+                }
+            }
+            match self.body.poll_data(cx) {
+                Poll::Pending => return progress,
+                Poll::Ready(Some(Ok(bytes))) => {
+                    self.body_bytes += bytes.len() as u64;
+                    let _ = self.body.flow_control().release_capacity(bytes.len());
+                    self.request.upstream.send_data(&bytes, false);
+                    progress = true;
+                    if self.request.body_bytes_max.is_some_and(|most| self.body_bytes > most) {
+                        if let Some(stream) = self.request.upstream.stream() {
+                            stream.reset(ResetCode::TooLarge, "");
+                        }
+                        self.body_done = true;
+                        self.fail(Code::BodyTooLarge.into());
+                    }
+                }
+                Poll::Ready(Some(Err(_))) => {
+                    if let Some(stream) = self.request.upstream.stream() {
+                        stream.reset(ResetCode::Cancelled, "");
+                    }
+                    self.body_done = true;
+                    self.done = true;
+                    return true;
+                }
+                Poll::Ready(None) => {
+                    let Poll::Ready(trailers) = self.body.poll_trailers(cx) else { return progress };
+                    self.body_done = true;
+                    progress = true;
+                    match trailers {
+                        Ok(Some(trailers)) => {
+                            let fields: Vec<Field<'_>> =
+                                trailers.iter().map(|(n, v)| (n.as_str().as_bytes(), v.as_bytes())).collect();
+                            self.request.upstream.send_trailers(fields.iter().copied());
+                        }
+                        _ => self.request.upstream.send_data(&[], true),
+                    }
+                }
+            }
+        }
+        progress
+    }
+
+    fn arm(&mut self) {
+        let active = self.thread.active();
+        let timeouts = &active.settings.timeouts;
+        let stream = self.request.upstream.stream();
+        let body_awaited = !self.body_done && stream.is_some_and(|s| !s.local_ended() && s.send_credit() > 0);
+        let (phase, wait): (Phase, Option<Duration>) = if !self.pending.is_empty() {
+            (Phase::ClientWrite, Some(timeouts.client_write_idle))
+        } else if !self.begun && stream.is_none() {
+            (Phase::Queue, Some(self.request.upstream.pool().limits().queue_timeout))
+        } else if body_awaited {
+            (Phase::BodyIdle, Some(timeouts.body_idle))
+        } else if !self.begun {
+            (Phase::Response, self.request.response_timeout)
+        } else {
+            (Phase::ResponseIdle, timeouts.response_idle)
+        };
+        if self.phase != phase {
+            self.phase = phase;
+            self.deadline.arm(wait);
+        }
+    }
+
+    fn timed_out(&mut self) {
+        let (code, reset) = match self.phase {
+            Phase::Queue => (Code::QueueTimeout, ResetCode::Cancelled),
+            Phase::BodyIdle => (Code::BodyTimeout, ResetCode::Cancelled),
+            Phase::ClientWrite => (Code::ClientStalled, ResetCode::Cancelled),
+            Phase::ResponseIdle => (Code::ResponseStalled, ResetCode::Deadline),
+            _ => (Code::ResponseTimeout, ResetCode::Deadline),
+        };
+        if let Some(stream) = self.request.upstream.stream() {
+            stream.reset(reset, code.client_message());
+        }
+        self.deadline.arm(None);
+        self.fail(Fault::new(code, self.worker()));
+    }
+}
+
+/// `SETTINGS_MAX_FRAME_SIZE` as it is by default (RFC 9113 §6.5.2).
+const MAX_FRAME: usize = 16_384;
+
+fn response_head_bare<'f>(status: u16, fields: impl Iterator<Item = Field<'f>>) -> Option<http::Response<()>> {
+    let mut response = http::Response::new(());
+    *response.status_mut() = http::StatusCode::from_u16(status).ok()?;
+    for (name, value) in fields {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+            response.headers_mut().append(name, value);
+        }
+    }
+    Some(response)
+}
+
+/// A byte stream whose first bytes have been read already.
+struct Prefixed<I> {
+    read: Bytes,
+    io: I,
+}
+
+impl<I: AsyncRead + Unpin> AsyncRead for Prefixed<I> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.read.is_empty() {
+            return Pin::new(&mut self.io).poll_read(cx, buffer);
+        }
+        let n = buffer.remaining().min(self.read.len());
+        buffer.put_slice(&self.read[..n]);
+        self.read.advance(n);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<I: AsyncWrite + Unpin> AsyncWrite for Prefixed<I> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}

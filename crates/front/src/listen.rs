@@ -1,0 +1,124 @@
+//! Opens the sockets that clients connect to.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+
+use config::Listen;
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Connections that the kernel holds until they are accepted; it cuts this to `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// One front thread's share of a listener.
+#[derive(Debug)]
+pub enum Listener {
+    /// Its own socket; the kernel spreads connections over the threads' sockets (SO_REUSEPORT).
+    Tcp(TcpListener),
+    /// The one socket that all threads accept from.
+    Unix(UnixListener),
+}
+
+/// Sockets for every thread.
+#[derive(Debug)]
+pub struct Bound {
+    pub(crate) per_thread: Vec<Vec<Listener>>,
+    addresses: Vec<Listen>,
+    unix_paths: Vec<PathBuf>,
+}
+
+/// An address that can't be listened on.
+#[derive(Debug)]
+pub struct BindError {
+    /// Which.
+    pub address: Listen,
+    /// Why.
+    pub error: io::Error,
+}
+
+impl std::fmt::Display for BindError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.address {
+            Listen::Tcp(address) => write!(f, "can't listen on {address}: {}", self.error)?,
+            Listen::Unix(path) => write!(f, "can't listen on unix:{}: {}", path.display(), self.error)?,
+        }
+        match self.error.kind() {
+            io::ErrorKind::AddrInUse => f.write_str("; another process uses it: stop that one or choose another address"),
+            io::ErrorKind::PermissionDenied => {
+                f.write_str("; choose a port above 1023, or give the binary the capability cap_net_bind_service")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for BindError {}
+
+impl Bound {
+    /// Opens every address once for each of `threads` threads.
+    pub fn open(listen: &[Listen], threads: usize) -> Result<Bound, BindError> {
+        let mut bound =
+            Bound { per_thread: (0..threads).map(|_| Vec::new()).collect(), addresses: vec![], unix_paths: vec![] };
+        for address in listen {
+            bound.open_one(address).map_err(|error| BindError { address: address.clone(), error })?;
+        }
+        Ok(bound)
+    }
+
+    /// The addresses as they are, port 0 replaced by the chosen one.
+    pub fn addresses(&self) -> &[Listen] {
+        &self.addresses
+    }
+
+    /// Socket files to remove at the end.
+    pub fn unix_paths(&self) -> &[PathBuf] {
+        &self.unix_paths
+    }
+
+    fn open_one(&mut self, listen: &Listen) -> io::Result<()> {
+        match listen {
+            Listen::Tcp(address) => {
+                let mut address = *address;
+                if address.port() != 0 {
+                    // Without this, SO_REUSEPORT would let two servers share the port in silence.
+                    tcp_socket(address, false)?;
+                }
+                for listeners in &mut self.per_thread {
+                    let listener = tcp_socket(address, true)?;
+                    address = listener.local_addr()?;
+                    listeners.push(Listener::Tcp(listener));
+                }
+                self.addresses.push(Listen::Tcp(address));
+            }
+            Listen::Unix(path) => {
+                if let Ok(metadata) = std::fs::symlink_metadata(path) {
+                    use std::os::unix::fs::FileTypeExt;
+                    let live = std::os::unix::net::UnixStream::connect(path).is_ok();
+                    if live || !metadata.file_type().is_socket() {
+                        return Err(io::ErrorKind::AddrInUse.into());
+                    }
+                    std::fs::remove_file(path)?;
+                }
+                let listener = UnixListener::bind(path)?;
+                listener.set_nonblocking(true)?;
+                for listeners in &mut self.per_thread {
+                    listeners.push(Listener::Unix(listener.try_clone()?));
+                }
+                self.unix_paths.push(path.clone());
+                self.addresses.push(listen.clone());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn tcp_socket(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(reuse_port)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}

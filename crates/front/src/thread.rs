@@ -1,0 +1,223 @@
+//! One front thread: its own runtime, listeners, connections, and links to every worker.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use config::Settings;
+use link::{Closed, Command, Event, Link, WorkerId};
+use rustc_hash::FxHashMap;
+use tokio::sync::{Notify, mpsc};
+
+use crate::active::Active;
+use crate::deadline::{Deadlines, TICK};
+use crate::pool::Pool;
+use crate::request_id::{Generator, RequestId};
+
+/// Bytes of the buffer that all connections of a thread read into.
+pub const SCRATCH: usize = 64 * 1024;
+
+/// What a thread is told.
+#[derive(Debug)]
+pub enum Order {
+    /// About workers.
+    Worker(Command),
+    /// Serve by this configuration from now on.
+    Configure(Arc<Settings>),
+    /// Accept no more; close connections when their requests are answered.
+    Drain,
+}
+
+/// What all threads share.
+#[derive(Debug, Default)]
+pub struct Shared {
+    /// Client connections over all threads.
+    pub connections: AtomicUsize,
+}
+
+/// The state of one front thread.
+#[derive(Debug)]
+pub struct Thread {
+    /// Its place among the threads.
+    pub index: usize,
+    /// What all threads share.
+    pub shared: Arc<Shared>,
+    /// Waits of its connections.
+    pub deadlines: Deadlines,
+    /// What every connection reads into.
+    pub scratch: RefCell<Box<[u8]>>,
+    active: RefCell<Rc<Active>>,
+    pools: RefCell<FxHashMap<Arc<str>, Rc<Pool>>>,
+    links: RefCell<FxHashMap<WorkerId, Rc<Link>>>,
+    ids: RefCell<Generator>,
+    draining: Cell<bool>,
+    drained: Notify,
+    events: mpsc::UnboundedSender<Event>,
+}
+
+impl Thread {
+    /// A thread's state. `settings` have been checked: their routes are readable.
+    pub fn new(
+        index: usize,
+        settings: Arc<Settings>,
+        shared: Arc<Shared>,
+        events: mpsc::UnboundedSender<Event>,
+    ) -> Result<Rc<Thread>, route::Error> {
+        let pools = RefCell::default();
+        let active = Active::new(settings, |name, limits| pool(&pools, name, limits))?;
+        Ok(Rc::new(Thread {
+            index,
+            shared,
+            deadlines: Deadlines::default(),
+            scratch: RefCell::new(vec![0; SCRATCH].into()),
+            active: RefCell::new(Rc::new(active)),
+            pools,
+            links: RefCell::default(),
+            ids: RefCell::new(Generator::new()),
+            draining: Cell::new(false),
+            drained: Notify::new(),
+            events,
+        }))
+    }
+
+    /// The configuration in force.
+    pub fn active(&self) -> Rc<Active> {
+        self.active.borrow().clone()
+    }
+
+    /// A new request's id.
+    pub fn next_request_id(&self) -> RequestId {
+        self.ids.borrow_mut().next_id()
+    }
+
+    /// Whether connections should close when they can.
+    pub fn draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Resolves when the thread begins to drain. Await it only while [`Thread::draining`] is false.
+    pub async fn drained(&self) {
+        self.drained.notified().await;
+    }
+
+    /// Carries out orders until there can be no more, and drives the deadlines.
+    pub async fn run(self: &Rc<Self>, mut orders: mpsc::UnboundedReceiver<Order>) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                order = orders.recv() => match order {
+                    Some(order) => self.carry_out(order),
+                    None => return,
+                },
+                _ = tick.tick() => self.deadlines.sweep(),
+            }
+            if self.draining() && self.shared.connections.load(Ordering::Acquire) == 0 {
+                return;
+            }
+        }
+    }
+
+    fn carry_out(self: &Rc<Self>, order: Order) {
+        match order {
+            Order::Worker(command) => self.command(command),
+            Order::Configure(settings) => {
+                match Active::new(settings, |name, limits| pool(&self.pools, name, limits)) {
+                    Ok(active) => *self.active.borrow_mut() = Rc::new(active),
+                    Err(error) => tracing::error!(%error, "the new routes can't be read; the old ones stay"),
+                }
+            }
+            Order::Drain => {
+                self.draining.set(true);
+                self.drained.notify_waiters();
+                self.deadlines.wake_all();
+            }
+        }
+    }
+
+    fn command(self: &Rc<Self>, command: Command) {
+        match command {
+            Command::Attach { worker, socket } => {
+                let id = worker.id;
+                match Link::new(worker, socket) {
+                    Ok(link) => {
+                        self.links.borrow_mut().insert(id, link.clone());
+                        tokio::task::spawn_local(drive(self.clone(), link));
+                    }
+                    Err(error) => {
+                        let why = Closed::Protocol(format!("the link's socket can't be used: {error}"));
+                        self.tell(Event::LinkClosed { worker: id, thread: self.index, why });
+                    }
+                }
+            }
+            Command::Activate(id) => {
+                let link = self.links.borrow().get(&id).cloned();
+                if let Some(link) = link {
+                    let pool = self.pool_of(&link.worker().service);
+                    pool.activate(link);
+                }
+            }
+            Command::Retire(id) => {
+                if let Some(link) = self.deactivate(id) {
+                    link.retire();
+                }
+            }
+            Command::Detach(id) => {
+                if let Some(link) = self.deactivate(id) {
+                    self.links.borrow_mut().remove(&id);
+                    link.condemn();
+                }
+            }
+            Command::Service(name, state) => self.pool_of(&name).set_state(state),
+        }
+    }
+
+    /// Takes the worker out of its pool; its link lives on.
+    fn deactivate(&self, id: WorkerId) -> Option<Rc<Link>> {
+        let link = self.links.borrow().get(&id).cloned()?;
+        self.pool_of(&link.worker().service).deactivate(id);
+        Some(link)
+    }
+
+    fn pool_of(&self, name: &Arc<str>) -> Rc<Pool> {
+        let known = self.pools.borrow().get(name).cloned();
+        known.unwrap_or_else(|| {
+            // The supervisor may announce a service before the configuration that routes to it arrives.
+            let limits = crate::pool::PoolLimits {
+                streams_per_link_max: 1,
+                queue_requests_max: 1,
+                queue_timeout: Duration::from_secs(1),
+            };
+            pool(&self.pools, name, limits)
+        })
+    }
+
+    fn tell(&self, event: Event) {
+        // The supervisor outlives the threads except while everything ends.
+        let _ = self.events.send(event);
+    }
+}
+
+fn pool(
+    pools: &RefCell<FxHashMap<Arc<str>, Rc<Pool>>>,
+    name: &Arc<str>,
+    limits: crate::pool::PoolLimits,
+) -> Rc<Pool> {
+    let mut pools = pools.borrow_mut();
+    let pool = pools.entry(name.clone()).or_insert_with(|| Pool::new(name.clone(), limits));
+    pool.set_limits(limits);
+    pool.clone()
+}
+
+async fn drive(thread: Rc<Thread>, link: Rc<Link>) {
+    let id = link.worker().id;
+    // While the link runs it leaves the pool first, so that no retry chooses it again.
+    let why = link.clone().run().await;
+    thread.pool_of(&link.worker().service).deactivate(id);
+    if thread.links.borrow_mut().remove(&id).is_some() {
+        thread.tell(Event::LinkClosed { worker: id, thread: thread.index, why });
+    }
+}
