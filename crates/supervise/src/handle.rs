@@ -1,0 +1,189 @@
+//! What the rest of the front sees of the supervisor.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::machine::Failure;
+use crate::spec::ServiceSpec;
+
+/// The front's threads, as the supervisor sees them.
+pub trait Threads: Send + 'static {
+    /// How many there are; each holds one data link to every worker.
+    fn count(&self) -> usize;
+    /// Gives a thread an order. Orders to one thread are carried out in order. Must not block; an order to a thread
+    /// that has ended is dropped.
+    fn send(&self, thread: usize, command: link::Command);
+}
+
+/// Asks the supervisor for things. When every clone has been dropped, all workers are killed.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    pub(crate) requests: mpsc::Sender<Request>,
+}
+
+/// What is put between the activation of a new generation and the retirement of the old one.
+pub(crate) type Swap = Box<dyn FnOnce() + Send>;
+
+pub(crate) enum Request {
+    WaitReady(oneshot::Sender<Result<Vec<ServiceStatus>, StartError>>),
+    Reload { services: Vec<ServiceSpec>, swap: Swap, reply: oneshot::Sender<Result<Vec<ServiceStatus>, ReloadError>> },
+    Status(oneshot::Sender<Vec<ServiceStatus>>),
+    Stop(oneshot::Sender<()>),
+    Kill(oneshot::Sender<()>),
+}
+
+impl Handle {
+    /// Waits until every service has a ready worker.
+    ///
+    /// # Errors
+    /// As soon as every worker of a service has failed its first start, or the supervisor is stopped.
+    pub async fn wait_ready(&self) -> Result<Vec<ServiceStatus>, StartError> {
+        self.ask(Request::WaitReady).await.unwrap_or_else(|| Err(StartError::stopped()))
+    }
+
+    /// Starts a new generation of every service, by new settings, beside the serving one. When all its workers are
+    /// ready they are activated, `swap` runs (on the supervisor's thread: it must not block), and then the old
+    /// generation is retired. Services that are not in the list any more are retired with it.
+    ///
+    /// # Errors
+    /// When a new worker fails, when another reload is under way, or when the supervisor is stopped: the old
+    /// generation serves on as if nothing had been asked, and `swap` has not run.
+    pub async fn reload(
+        &self,
+        services: Vec<ServiceSpec>,
+        swap: impl FnOnce() + Send + 'static,
+    ) -> Result<Vec<ServiceStatus>, ReloadError> {
+        let swap = Box::new(swap);
+        let answer = self.ask(|reply| Request::Reload { services, swap, reply }).await;
+        answer.unwrap_or_else(|| Err(ReloadError::Stopping))
+    }
+
+    /// What every worker is doing. Empty when the supervisor has ended.
+    pub async fn status(&self) -> Vec<ServiceStatus> {
+        self.ask(Request::Status).await.unwrap_or_default()
+    }
+
+    /// Lets every worker finish its streams and shut down, within the services' timeouts; returns when the last
+    /// process is gone.
+    pub async fn stop(&self) {
+        let _ = self.ask(Request::Stop).await;
+    }
+
+    /// Kills every worker; returns when the last process is gone.
+    pub async fn kill(&self) {
+        let _ = self.ask(Request::Kill).await;
+    }
+
+    /// `None` when the supervisor has ended.
+    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(request(reply)).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+/// A service that did not start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartError {
+    /// Its name; empty when the supervisor was stopped instead.
+    pub service: String,
+    /// Why, with the worker's own error and stack.
+    pub failure: Failure,
+}
+
+impl StartError {
+    pub(crate) fn stopped() -> StartError {
+        let error = "stopped before the workers were ready".to_owned();
+        StartError { service: String::new(), failure: Failure { error, ..Failure::default() } }
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.service.is_empty() {
+            write!(f, "service {} did not start: ", self.service)?;
+        }
+        self.failure.fmt(f)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// A reload that did not happen; the old workers serve on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReloadError {
+    /// A worker of the new generation failed.
+    Failed(StartError),
+    /// Another reload is under way.
+    Busy,
+    /// The supervisor is stopping.
+    Stopping,
+    /// The services to start are not a valid set.
+    Invalid(String),
+}
+
+impl fmt::Display for ReloadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReloadError::Failed(error) => write!(f, "nothing was changed: {error}"),
+            ReloadError::Busy => f.write_str("nothing was changed: another reload is under way; try again when it is over"),
+            ReloadError::Stopping => f.write_str("nothing was changed: Bireme is stopping"),
+            ReloadError::Invalid(why) => write!(f, "nothing was changed: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for ReloadError {}
+
+/// One service in `bireme status`, and in what is printed at start.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ServiceStatus {
+    /// Its name.
+    pub name: String,
+    /// `node` or `python`.
+    pub language: &'static str,
+    /// The interpreter.
+    pub interpreter: PathBuf,
+    /// Why that one was chosen.
+    pub why: String,
+    /// Its version, once a worker has said it.
+    pub version: Option<String>,
+    /// `fetch`, `handler`, `http`, `asgi` or `wsgi`, once a worker has said it.
+    pub kind: Option<String>,
+    /// Counts reloads, from 1.
+    pub generation: u32,
+    /// Workers wanted.
+    pub wanted: usize,
+    /// Workers that serve.
+    pub ready: usize,
+    /// Why its workers fail at start, while none serves.
+    pub failing: Option<String>,
+    /// Every process, those that are leaving included.
+    pub workers: Vec<WorkerStatus>,
+}
+
+/// One worker in `bireme status`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WorkerStatus {
+    /// `ml#2`.
+    pub name: String,
+    /// Process id; 0 when the process could not be started.
+    pub pid: u32,
+    /// `starting`, `held` (for a reload), `ready`, `draining`, `stopping` or `dying`.
+    pub state: &'static str,
+    /// Time since its process was started.
+    pub uptime_ms: u64,
+    /// Starts in its place that followed a death.
+    pub restarts: u64,
+    /// Streams open.
+    pub in_flight: u32,
+    /// Streams ended.
+    pub served: u64,
+    /// Resident memory.
+    pub memory_bytes: Option<u64>,
+    /// Its generation; differs from the service's while a reload is under way.
+    pub generation: u32,
+}

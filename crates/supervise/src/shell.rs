@@ -1,0 +1,862 @@
+//! The supervisor's thread: carries out what the machines decide, and tells them what happens.
+//!
+//! Everything here runs on one thread, which starts every process: the kernel kills a worker when the thread
+//! that started it ends, so however this thread ends, no worker is left.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::io;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use link::{Command, ServiceState, WorkerId};
+use subtle::ConstantTimeEq;
+use tokio::net::UnixListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinHandle, LocalSet, spawn_local};
+
+use crate::control::{Control, Said};
+use crate::handle::{Handle, ReloadError, Request, ServiceStatus, StartError, Swap, Threads, WorkerStatus};
+use crate::hello::{self, Arrival, LinkName};
+use crate::machine::{Action, Event, Failure, Machine, Note, Phase, Turn};
+use crate::memory::resident_bytes;
+use crate::output::{Source, Tail, log_lines};
+use crate::process::{Ends, Identity, Process};
+use crate::run_directory::RunDirectory;
+use crate::spec::ServiceSpec;
+use crate::version::probe_version;
+
+/// How often what workers have served and use is compared with the limits of recycling.
+const USAGE_INTERVAL: Duration = Duration::from_secs(1);
+/// How long the last lines of a process that has exited are waited for.
+const LAST_LINES_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long a pipe is read on when a child that left the worker's group holds it open.
+const OUTPUT_GRACE: Duration = Duration::from_secs(2);
+/// Messages of workers that wait for the supervisor; a full queue makes the talkative ones wait.
+const SAID_MAX: usize = 256;
+/// Requests of the front that wait for the supervisor.
+const REQUESTS_MAX: usize = 64;
+
+/// Starts services and keeps them alive.
+#[derive(Debug)]
+pub struct Supervisor;
+
+impl Supervisor {
+    /// Starts a thread that starts every service and keeps its workers alive. `events` is what the front's threads
+    /// say about links.
+    ///
+    /// # Errors
+    /// When the socket for links cannot be made, two services have one name, or the thread cannot be started.
+    pub fn start(
+        directory: Arc<RunDirectory>,
+        services: Vec<ServiceSpec>,
+        threads: impl Threads,
+        events: mpsc::UnboundedReceiver<link::Event>,
+    ) -> io::Result<Handle> {
+        check_names(&services).map_err(io::Error::other)?;
+        let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
+        let (started, start) = std::sync::mpsc::channel();
+        let main = move || {
+            // Made here: sockets and timers belong to the thread whose runtime drives them.
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let prepared = runtime.and_then(|runtime| {
+                let _inside = runtime.enter();
+                let path = directory.path().join("link.sock");
+                let listener = hello::listen(&path)?;
+                drop(_inside);
+                Ok((runtime, path, listener))
+            });
+            match prepared {
+                Ok((runtime, path, listener)) => {
+                    let _ = started.send(Ok(()));
+                    let inputs = Inputs { listener, events, inbox };
+                    let shell = Shell::new(path, Box::new(threads));
+                    LocalSet::new().block_on(&runtime, shell.run(services, inputs));
+                    drop(directory);
+                }
+                Err(error) => {
+                    let _ = started.send(Err(error));
+                }
+            }
+        };
+        std::thread::Builder::new().name("supervisor".to_owned()).spawn(main)?;
+        match start.recv() {
+            Ok(Ok(())) => Ok(Handle { requests }),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(io::Error::other("the supervisor's thread ended at once")),
+        }
+    }
+}
+
+struct Inputs {
+    listener: UnixListener,
+    events: mpsc::UnboundedReceiver<link::Event>,
+    inbox: mpsc::Receiver<Request>,
+}
+
+/// One service: its machine, and what each generation is made of.
+struct Run {
+    machine: Machine,
+    specs: BTreeMap<u32, Rc<ServiceSpec>>,
+    version: Option<String>,
+    kind: Option<String>,
+    first_ready: bool,
+    gave_up: Option<Failure>,
+    failing: Option<String>,
+    stopped: bool,
+    /// What was logged last, so that N workers that fail alike are not N stack traces.
+    last_failure: Option<Failure>,
+}
+
+/// One worker's process and links.
+struct WorkerRun {
+    service: Arc<str>,
+    shared: Arc<link::Worker>,
+    name: Rc<str>,
+    spec: Rc<ServiceSpec>,
+    token: String,
+    process: Option<Process>,
+    control: Option<Control>,
+    tail: Tail,
+    outputs: Vec<JoinHandle<()>>,
+    spawned: Instant,
+    /// Set by the task that looks why a worker died before HELLO.
+    hint: Rc<Cell<Option<Failure>>>,
+    notes: Vec<String>,
+    kind: String,
+}
+
+struct Round {
+    waiting: BTreeSet<Arc<str>>,
+    removed: Vec<Arc<str>>,
+    added: Vec<Arc<str>>,
+    swap: Swap,
+    reply: oneshot::Sender<Result<Vec<ServiceStatus>, ReloadError>>,
+}
+
+/// What the task that watches a process says.
+enum Gone {
+    Exited,
+    /// Its last lines have been logged.
+    Settled,
+}
+
+struct Shell {
+    socket: PathBuf,
+    threads: Box<dyn Threads>,
+    epoch: Instant,
+    next_id: WorkerId,
+    services: BTreeMap<Arc<str>, Run>,
+    workers: HashMap<WorkerId, WorkerRun>,
+    round: Option<Round>,
+    pending: VecDeque<(Arc<str>, Event)>,
+    ready_waiters: Vec<oneshot::Sender<Result<Vec<ServiceStatus>, StartError>>>,
+    stop_waiters: Vec<oneshot::Sender<()>>,
+    stopping: bool,
+    said: mpsc::Sender<(WorkerId, Said)>,
+    said_inbox: Option<mpsc::Receiver<(WorkerId, Said)>>,
+    gone: mpsc::UnboundedSender<(WorkerId, Gone)>,
+    gone_inbox: Option<mpsc::UnboundedReceiver<(WorkerId, Gone)>>,
+}
+
+impl Shell {
+    fn new(socket: PathBuf, threads: Box<dyn Threads>) -> Shell {
+        let (said, said_inbox) = mpsc::channel(SAID_MAX);
+        // Two messages a process: bounded by the processes themselves.
+        let (gone, gone_inbox) = mpsc::unbounded_channel();
+        Shell {
+            socket,
+            threads,
+            epoch: Instant::now(),
+            next_id: 1,
+            services: BTreeMap::new(),
+            workers: HashMap::new(),
+            round: None,
+            pending: VecDeque::new(),
+            ready_waiters: Vec::new(),
+            stop_waiters: Vec::new(),
+            stopping: false,
+            said,
+            said_inbox: Some(said_inbox),
+            gone,
+            gone_inbox: Some(gone_inbox),
+        }
+    }
+
+    async fn run(mut self, services: Vec<ServiceSpec>, inputs: Inputs) {
+        let (Some(mut said), Some(mut gone)) = (self.said_inbox.take(), self.gone_inbox.take()) else { return };
+        let Inputs { listener, mut events, mut inbox } = inputs;
+        let (greeted, mut arrivals) = mpsc::channel(SAID_MAX);
+        let door = spawn_local(hello::greet(listener, greeted));
+        for spec in services {
+            let name = spec.name.clone();
+            self.add(spec);
+            self.feed(&name, Event::Start);
+        }
+        let mut usage_at = self.epoch + USAGE_INTERVAL;
+        let mut events_open = true;
+        loop {
+            let deadline = self.next_deadline(usage_at);
+            tokio::select! {
+                Some(arrival) = arrivals.recv() => self.arrived(arrival),
+                Some((worker, said)) = said.recv() => self.heard(worker, said),
+                Some((worker, how)) = gone.recv() => self.process_gone(worker, how),
+                event = events.recv(), if events_open => match event {
+                    Some(link::Event::LinkClosed { worker, thread, why }) => {
+                        self.feed_worker(worker, Event::LinkClosed(worker, thread, why));
+                    }
+                    None => events_open = false,
+                },
+                request = inbox.recv() => match request {
+                    Some(request) => self.requested(request),
+                    None => break,
+                },
+                () = tokio::time::sleep_until(deadline.into()) => {
+                    // What has been said must be heard before silence is judged.
+                    for _ in 0..SAID_MAX {
+                        let Ok((worker, said)) = said.try_recv() else { break };
+                        self.heard(worker, said);
+                    }
+                    if usage_at <= Instant::now() {
+                        usage_at = Instant::now() + USAGE_INTERVAL;
+                        self.measure();
+                    }
+                    self.tick();
+                }
+            }
+            self.settle();
+        }
+        // Nobody can ask for anything any more: the front is over. Dropping a process kills it.
+        door.abort();
+        self.workers.clear();
+    }
+
+    fn now(&self) -> Duration {
+        self.epoch.elapsed()
+    }
+
+    fn next_deadline(&self, usage_at: Instant) -> Instant {
+        let watches_usage = |run: &Run| {
+            run.specs.values().any(|spec| {
+                spec.policy.recycle_requests.is_some() || spec.policy.recycle_memory_bytes.is_some()
+            })
+        };
+        let usage = self.services.values().any(watches_usage).then_some(usage_at);
+        let machines = self.services.values().filter_map(|run| run.machine.deadline()).map(|at| self.epoch + at);
+        // An hour stands for "nothing to wait for".
+        machines.chain(usage).min().unwrap_or_else(|| Instant::now() + Duration::from_secs(3600))
+    }
+
+    fn add(&mut self, spec: ServiceSpec) {
+        let machine = Machine::new(spec.policy.clone());
+        let name = spec.name.clone();
+        let specs = BTreeMap::from([(machine.next_generation(), Rc::new(spec))]);
+        let run = Run {
+            machine,
+            specs,
+            version: None,
+            kind: None,
+            first_ready: false,
+            gave_up: None,
+            failing: None,
+            stopped: false,
+            last_failure: None,
+        };
+        self.services.insert(name, run);
+    }
+
+    fn feed_worker(&mut self, worker: WorkerId, event: Event) {
+        if let Some(run) = self.workers.get(&worker) {
+            let service = run.service.clone();
+            self.feed(&service, event);
+        }
+    }
+
+    /// Tells a service's machine what happened and carries out what it says.
+    fn feed(&mut self, service: &Arc<str>, event: Event) {
+        self.pending.push_back((service.clone(), event));
+        while let Some((service, event)) = self.pending.pop_front() {
+            let gone = match &event {
+                Event::Exited(worker, _) => Some(*worker),
+                _ => None,
+            };
+            for action in self.decide(&service, event) {
+                self.perform(&service, action);
+            }
+            if let Some(worker) = gone {
+                self.workers.remove(&worker);
+            }
+        }
+    }
+
+    fn decide(&mut self, service: &Arc<str>, event: Event) -> Vec<Action> {
+        let turn = Turn { now: self.now(), jitter: random_fraction() };
+        match self.services.get_mut(service) {
+            Some(run) => run.machine.next(turn, &mut self.next_id, event),
+            None => Vec::new(),
+        }
+    }
+
+    fn perform(&mut self, service: &Arc<str>, action: Action) {
+        match action {
+            Action::Spawn { worker, number, generation } => self.spawn(service, worker, number, generation),
+            Action::Activate(worker) => self.tell_all(|| Command::Activate(worker)),
+            Action::Retire(worker) => self.tell_all(|| Command::Retire(worker)),
+            Action::Detach(worker) => self.tell_all(|| Command::Detach(worker)),
+            Action::Drain(worker) => {
+                let run = self.workers.get(&worker);
+                if !run.and_then(|run| run.control.as_ref()).is_some_and(Control::drain)
+                    && let Some(process) = run.and_then(|run| run.process.as_ref())
+                {
+                    process.terminate();
+                }
+            }
+            Action::Terminate(worker) => {
+                if let Some(process) = self.workers.get(&worker).and_then(|run| run.process.as_ref()) {
+                    process.terminate();
+                }
+            }
+            Action::Kill(worker) => {
+                if let Some(process) = self.workers.get(&worker).and_then(|run| run.process.as_ref()) {
+                    process.kill();
+                }
+            }
+            Action::Ping(worker) => {
+                if let Some(control) = self.workers.get_mut(&worker).and_then(|run| run.control.as_mut()) {
+                    control.ping();
+                }
+            }
+            Action::Service(state) => self.service_state(service, state),
+            Action::Note(note) => self.note(service, note),
+        }
+    }
+
+    fn tell_all(&self, command: impl Fn() -> Command) {
+        for thread in 0..self.threads.count() {
+            self.threads.send(thread, command());
+        }
+    }
+
+    fn spawn(&mut self, service: &Arc<str>, worker: WorkerId, number: usize, generation: u32) {
+        let Some(spec) = self.services.get(service).and_then(|run| run.specs.get(&generation)).cloned() else {
+            return;
+        };
+        let name = format!("{service}#{number}");
+        let token = random_token();
+        let identity = Identity {
+            link: &self.socket,
+            links: spec.policy.links,
+            token: &token,
+            service,
+            worker: &name,
+        };
+        let started = Process::spawn(&spec.worker, identity);
+        let tail = Tail::default();
+        let mut run = WorkerRun {
+            service: service.clone(),
+            shared: link::Worker::new(worker, service.clone(), name.clone()),
+            name: Rc::from(name),
+            spec,
+            token,
+            process: None,
+            control: None,
+            tail: tail.clone(),
+            outputs: Vec::new(),
+            spawned: Instant::now(),
+            hint: Rc::default(),
+            notes: Vec::new(),
+            kind: String::new(),
+        };
+        match started {
+            Ok((process, Ends { stdout, stderr, exit })) => {
+                tracing::debug!(worker = &*run.name, pid = process.pid(), "started {}", run.spec.worker.interpreter.path.display());
+                run.process = Some(process);
+                run.outputs = vec![
+                    spawn_local(log_lines(stdout, Source::Stdout, run.name.clone(), tail.clone())),
+                    spawn_local(log_lines(stderr, Source::Stderr, run.name.clone(), tail)),
+                ];
+                let gone = self.gone.clone();
+                spawn_local(async move {
+                    // An error would mean that the descriptor is unusable: the process is then killed and waited for.
+                    let _ = exit.readable().await.map(|mut guard| guard.retain_ready());
+                    let _ = gone.send((worker, Gone::Exited));
+                });
+            }
+            Err(error) => {
+                let failure = Failure { error, ..Failure::default() };
+                self.pending.push_back((service.clone(), Event::Exited(worker, failure)));
+            }
+        }
+        self.workers.insert(worker, run);
+    }
+
+    /// A link has greeted: finds out whose it is.
+    fn arrived(&mut self, Arrival { hello, stream }: Arrival) {
+        let given = hello.token.as_bytes();
+        // Every token is compared, in constant time each: how long it takes says nothing about any of them.
+        let mut owner = None;
+        for (worker, run) in &self.workers {
+            if bool::from(run.token.as_bytes().ct_eq(given)) {
+                owner = Some(*worker);
+            }
+        }
+        let Some(worker) = owner else {
+            tracing::warn!("turned a link away: its token belongs to no worker");
+            return;
+        };
+        match hello.link {
+            LinkName::Control(_) => self.control_link(worker, hello.version, stream),
+            LinkName::Data(link) => self.data_link(worker, link, stream),
+        }
+    }
+
+    fn control_link(&mut self, worker: WorkerId, version: String, stream: tokio::net::UnixStream) {
+        let Some(run) = self.workers.get_mut(&worker) else { return };
+        if run.control.is_some() {
+            let text = "a second control link".to_owned();
+            self.feed_worker(worker, Event::Violation(worker, text));
+            return;
+        }
+        run.control = Some(Control::open(stream, worker, self.said.clone()));
+        let interpreter = &run.spec.worker.interpreter;
+        if let Err((error, hint)) = interpreter.language.check_version(&version) {
+            let error = format!("{} ({}): {error}", interpreter.path.display(), interpreter.why);
+            let failure = Failure { error, hint, ..Failure::default() };
+            self.feed_worker(worker, Event::Failed(worker, failure));
+        } else if let Some(service) = self.services.get_mut(&run.service) {
+            service.version = Some(version);
+        }
+    }
+
+    fn data_link(&mut self, worker: WorkerId, link: usize, stream: tokio::net::UnixStream) {
+        let Some(run) = self.workers.get(&worker) else { return };
+        let awaited = self.services.get(&run.service).is_some_and(|s| s.machine.awaits_link(worker, link));
+        if !awaited || link >= self.threads.count() {
+            // A worker that is being stopped may still be opening links: those are dropped without a word.
+            let starting = self.services.get(&run.service).and_then(|s| s.machine.phase(worker));
+            if matches!(starting, Some(Phase::Starting | Phase::Ready)) {
+                let text = format!("data link {link} is open already or does not exist");
+                self.feed_worker(worker, Event::Violation(worker, text));
+            }
+            return;
+        }
+        match stream.into_std() {
+            Ok(socket) => {
+                self.threads.send(link, Command::Attach { worker: run.shared.clone(), socket });
+                self.feed_worker(worker, Event::LinkOpened(worker, link));
+            }
+            Err(error) => tracing::error!(worker = &*run.name, "cannot hand data link {link} over: {error}"),
+        }
+    }
+
+    fn heard(&mut self, worker: WorkerId, said: Said) {
+        let event = match said {
+            Said::Ready(ready) => {
+                if let Some(run) = self.workers.get_mut(&worker) {
+                    run.kind = ready.kind;
+                    run.notes = ready.notes;
+                }
+                Event::Ready(worker)
+            }
+            Said::Failed(failure) => Event::Failed(worker, failure),
+            Said::Pong => Event::Pong(worker),
+            Said::Violation(text) => Event::Violation(worker, text),
+            Said::Closed => Event::ControlClosed(worker),
+        };
+        self.feed_worker(worker, event);
+    }
+
+    /// A process has exited; what it leaves is settled before it is forgotten.
+    fn process_gone(&mut self, worker: WorkerId, how: Gone) {
+        let Some(run) = self.workers.get_mut(&worker) else { return };
+        let phase = self.services.get(&run.service).and_then(|s| s.machine.phase(worker));
+        let early = phase == Some(Phase::Starting);
+        if early && matches!(how, Gone::Exited) {
+            // It served nothing, so nobody waits for its links; its last words are the best explanation there is.
+            let outputs = std::mem::take(&mut run.outputs);
+            let interpreter = run.control.is_none().then(|| run.spec.worker.interpreter.clone());
+            let (gone, hint) = (self.gone.clone(), run.hint.clone());
+            spawn_local(async move {
+                collect_output(outputs, LAST_LINES_TIMEOUT).await;
+                if let Some(interpreter) = interpreter {
+                    hint.set(probe_version(&interpreter).await);
+                }
+                let _ = gone.send((worker, Gone::Settled));
+            });
+            return;
+        }
+        let exit = run.process.take().map(|process| process.reap().to_string()).unwrap_or_default();
+        let failure = match run.hint.take() {
+            Some(failure) => Failure { stack: run.tail.text(), ..failure },
+            None if early => Failure { error: format!("{exit} before it was ready"), stack: run.tail.text(), hint: String::new() },
+            None if exit.contains("SIGKILL") => {
+                let hint = "if nobody killed it, look for the kernel's out-of-memory killer (dmesg)".to_owned();
+                Failure { error: exit, hint, ..Failure::default() }
+            }
+            None => Failure { error: exit, ..Failure::default() },
+        };
+        let outputs = std::mem::take(&mut run.outputs);
+        spawn_local(collect_output(outputs, OUTPUT_GRACE));
+        let service = run.service.clone();
+        self.feed(&service, Event::Exited(worker, failure));
+    }
+
+    fn service_state(&mut self, service: &Arc<str>, state: ServiceState) {
+        if let Some(run) = self.services.get_mut(service) {
+            run.failing = match &state {
+                ServiceState::Up => None,
+                ServiceState::Failing(why) => Some(why.clone()),
+            };
+        }
+        match &state {
+            ServiceState::Up => tracing::info!("service {service} is up again"),
+            ServiceState::Failing(why) => {
+                tracing::error!("service {service} has no worker left, and new ones fail: {why}; its requests get 503 until one starts");
+            }
+        }
+        self.tell_all(|| Command::Service(service.clone(), state.clone()));
+    }
+
+    fn note(&mut self, service: &Arc<str>, note: Note) {
+        match note {
+            Note::Ready(worker) => self.note_ready(service, worker),
+            Note::FirstReady => {
+                if let Some(run) = self.services.get_mut(service) {
+                    run.first_ready = true;
+                }
+            }
+            Note::Left(worker) => {
+                if let Some(run) = self.workers.get(&worker) {
+                    let served = run.shared.served.load(std::sync::atomic::Ordering::Relaxed);
+                    tracing::info!(worker = &*run.name, "{} ended as it was told to, after {served} requests", run.name);
+                }
+            }
+            Note::Lost { worker, why, restart_in } => {
+                if let Some(run) = self.workers.get(&worker) {
+                    let then = restart_text(restart_in);
+                    let in_flight = run.shared.in_flight.load(std::sync::atomic::Ordering::Relaxed);
+                    tracing::warn!(worker = &*run.name, in_flight, "{} {why}{then}", run.name);
+                }
+            }
+            Note::StartFailed { worker, why, restart_in } => self.note_start_failed(service, worker, why, restart_in),
+            Note::GaveUp(failure) => {
+                if let Some(run) = self.services.get_mut(service) {
+                    run.gave_up = Some(failure);
+                }
+            }
+            Note::Recycling(worker, why) => {
+                if let Some(run) = self.workers.get(&worker) {
+                    tracing::info!(worker = &*run.name, "replacing {}: {why}", run.name);
+                }
+            }
+            Note::Prepared => {
+                if let Some(round) = &mut self.round {
+                    round.waiting.remove(service);
+                }
+            }
+            Note::PrepareFailed(failure) => self.abandon_reload(StartError { service: service.to_string(), failure }),
+            Note::Stopped => {
+                if let Some(run) = self.services.get_mut(service) {
+                    run.stopped = true;
+                }
+            }
+        }
+    }
+
+    fn note_ready(&mut self, service: &Arc<str>, worker: WorkerId) {
+        let Some(run) = self.workers.get(&worker) else { return };
+        let took = run.spawned.elapsed().as_millis();
+        let pid = run.process.as_ref().map_or(0, Process::pid);
+        tracing::info!(worker = &*run.name, pid, "{} is ready ({}, {took} ms)", run.name, run.kind);
+        for note in &run.notes {
+            tracing::info!(worker = &*run.name, "{}: {note}", run.name);
+        }
+        if let Some(service) = self.services.get_mut(service) {
+            service.kind = Some(run.kind.clone());
+            service.last_failure = None;
+        }
+    }
+
+    fn note_start_failed(&mut self, service: &Arc<str>, worker: WorkerId, why: Failure, restart_in: Option<Duration>) {
+        let (Some(run), Some(service)) = (self.workers.get(&worker), self.services.get_mut(service)) else { return };
+        let then = restart_text(restart_in);
+        if service.last_failure.as_ref() == Some(&why) {
+            tracing::error!(worker = &*run.name, "{} did not start, for the same reason{then}", run.name);
+        } else {
+            tracing::error!(worker = &*run.name, "{} did not start: {why}{then}", run.name);
+            service.last_failure = Some(why);
+        }
+    }
+
+    fn requested(&mut self, request: Request) {
+        match request {
+            Request::WaitReady(reply) => self.ready_waiters.push(reply),
+            Request::Status(reply) => {
+                let _ = reply.send(self.status());
+            }
+            Request::Reload { services, swap, reply } => self.reload(services, swap, reply),
+            Request::Stop(reply) => {
+                self.stop_waiters.push(reply);
+                self.end(Event::Stop);
+            }
+            Request::Kill(reply) => {
+                self.stop_waiters.push(reply);
+                self.end(Event::Kill);
+            }
+        }
+    }
+
+    fn end(&mut self, how: Event) {
+        self.stopping = true;
+        if let Some(round) = self.round.take() {
+            let _ = round.reply.send(Err(ReloadError::Stopping));
+        }
+        let names: Vec<Arc<str>> = self.services.keys().cloned().collect();
+        for name in names {
+            self.feed(&name, how.clone());
+        }
+    }
+
+    fn reload(
+        &mut self,
+        services: Vec<ServiceSpec>,
+        swap: Swap,
+        reply: oneshot::Sender<Result<Vec<ServiceStatus>, ReloadError>>,
+    ) {
+        let refusal = if self.stopping {
+            Some(ReloadError::Stopping)
+        } else if self.round.is_some() {
+            Some(ReloadError::Busy)
+        } else {
+            check_names(&services).err().map(ReloadError::Invalid)
+        };
+        if let Some(refusal) = refusal {
+            let _ = reply.send(Err(refusal));
+            return;
+        }
+        let names: BTreeSet<Arc<str>> = services.iter().map(|spec| spec.name.clone()).collect();
+        let running: BTreeSet<Arc<str>> = self.services.keys().cloned().collect();
+        self.round = Some(Round {
+            waiting: names.clone(),
+            removed: running.difference(&names).cloned().collect(),
+            added: names.difference(&running).cloned().collect(),
+            swap,
+            reply,
+        });
+        for spec in services {
+            // A worker that cannot even be spawned ends the round at once.
+            if self.round.is_none() {
+                break;
+            }
+            let (name, policy) = (spec.name.clone(), spec.policy.clone());
+            match self.services.get_mut(&name) {
+                Some(run) => {
+                    run.specs.insert(run.machine.next_generation(), Rc::new(spec));
+                }
+                None => self.add(spec),
+            }
+            self.feed(&name, Event::Prepare(policy));
+        }
+    }
+
+    fn abandon_reload(&mut self, why: StartError) {
+        let Some(round) = self.round.take() else { return };
+        for name in self.services.keys() {
+            let end = if round.added.contains(name) { Event::Stop } else { Event::Abort };
+            self.pending.push_back((name.clone(), end));
+        }
+        let _ = round.reply.send(Err(ReloadError::Failed(why)));
+    }
+
+    /// Every new worker of every service is ready: they take over.
+    fn commit_reload(&mut self, round: Round) {
+        let names: Vec<Arc<str>> = self.services.keys().cloned().collect();
+        let mut later = Vec::new();
+        for name in names {
+            if round.removed.contains(&name) {
+                later.push((name.clone(), self.decide(&name, Event::Stop)));
+                continue;
+            }
+            let (first, rest): (Vec<Action>, Vec<Action>) =
+                self.decide(&name, Event::Commit).into_iter().partition(|a| matches!(a, Action::Activate(_)));
+            for action in first {
+                self.perform(&name, action);
+            }
+            if let Some(run) = self.services.get_mut(&name) {
+                run.first_ready = true;
+                run.gave_up = None;
+            }
+            later.push((name, rest));
+        }
+        (round.swap)();
+        for (name, actions) in later {
+            for action in actions {
+                self.perform(&name, action);
+            }
+        }
+        let _ = round.reply.send(Ok(self.status()));
+    }
+
+    /// After every event: answers who waits for what has come true, and forgets what is over.
+    fn settle(&mut self) {
+        if let Some(round) = self.round.take_if(|round| round.waiting.is_empty()) {
+            self.commit_reload(round);
+        }
+        self.services.retain(|name, run| {
+            let lives: BTreeSet<u32> = run.machine.workers().map(|w| w.generation).collect();
+            let (current, next) = (run.machine.generation(), run.machine.next_generation());
+            run.specs.retain(|generation, _| *generation == current || *generation + 1 == next || lives.contains(generation));
+            let over = run.stopped && !self.stopping;
+            if over {
+                tracing::info!("service {name} has ended");
+            }
+            !over
+        });
+        if !self.ready_waiters.is_empty() {
+            let gave_up = self.services.iter().find_map(|(name, run)| {
+                let failure = run.gave_up.clone()?;
+                Some(StartError { service: name.to_string(), failure })
+            });
+            let answer = match gave_up {
+                Some(error) => Some(Err(error)),
+                None if self.stopping => Some(Err(StartError::stopped())),
+                None => self.services.values().all(|run| run.first_ready).then(|| Ok(self.status())),
+            };
+            if let Some(answer) = answer {
+                for waiter in self.ready_waiters.drain(..) {
+                    let _ = waiter.send(answer.clone());
+                }
+            }
+        }
+        if self.stopping && self.services.values().all(|run| run.stopped) {
+            for waiter in self.stop_waiters.drain(..) {
+                let _ = waiter.send(());
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = self.now();
+        let due: Vec<Arc<str>> = self
+            .services
+            .iter()
+            .filter(|(_, run)| run.machine.deadline().is_some_and(|at| at <= now))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in due {
+            self.feed(&name, Event::Tick);
+        }
+    }
+
+    /// Tells the machines what workers have used, where a limit waits for it.
+    fn measure(&mut self) {
+        let measured: Vec<(Arc<str>, Event)> = self
+            .workers
+            .iter()
+            .filter_map(|(worker, run)| {
+                let policy = &run.spec.policy;
+                let memory = match (policy.recycle_memory_bytes, &run.process) {
+                    (Some(_), Some(process)) => resident_bytes(process.pid()),
+                    _ => None,
+                };
+                (memory.is_some() || policy.recycle_requests.is_some()).then(|| {
+                    let served = run.shared.served.load(std::sync::atomic::Ordering::Relaxed);
+                    (run.service.clone(), Event::Usage { worker: *worker, served, memory })
+                })
+            })
+            .collect();
+        for (service, event) in measured {
+            self.feed(&service, event);
+        }
+    }
+
+    fn status(&self) -> Vec<ServiceStatus> {
+        self.services.iter().filter_map(|(name, run)| self.service_status(name, run)).collect()
+    }
+
+    fn service_status(&self, name: &Arc<str>, run: &Run) -> Option<ServiceStatus> {
+        let now = self.now();
+        let generation = run.machine.generation();
+        let spec = run.specs.get(&generation).or_else(|| run.specs.values().next_back())?;
+        let workers = run.machine.workers().map(|view| {
+            let worker = self.workers.get(&view.worker);
+            let pid = worker.and_then(|w| w.process.as_ref()).map_or(0, Process::pid);
+            WorkerStatus {
+                name: format!("{name}#{}", view.number),
+                pid,
+                state: view.phase.as_str(),
+                uptime_ms: u64::try_from(now.saturating_sub(view.started).as_millis()).unwrap_or(u64::MAX),
+                restarts: view.restarts,
+                in_flight: worker.map_or(0, |w| w.shared.in_flight.load(std::sync::atomic::Ordering::Relaxed)),
+                served: worker.map_or(0, |w| w.shared.served.load(std::sync::atomic::Ordering::Relaxed)),
+                memory_bytes: resident_bytes(pid),
+                generation: view.generation,
+            }
+        });
+        Some(ServiceStatus {
+            name: name.to_string(),
+            language: spec.worker.interpreter.language.as_str(),
+            interpreter: spec.worker.interpreter.path.clone(),
+            why: spec.worker.interpreter.why.clone(),
+            version: run.version.clone(),
+            kind: run.kind.clone(),
+            generation,
+            wanted: spec.policy.workers,
+            ready: run.machine.ready(),
+            failing: run.failing.clone(),
+            workers: workers.collect(),
+        })
+    }
+}
+
+async fn collect_output(outputs: Vec<JoinHandle<()>>, patience: Duration) {
+    let deadline = tokio::time::Instant::now() + patience;
+    for mut output in outputs {
+        if tokio::time::timeout_at(deadline, &mut output).await.is_err() {
+            output.abort();
+        }
+    }
+}
+
+fn check_names(services: &[ServiceSpec]) -> Result<(), String> {
+    let mut seen = BTreeSet::new();
+    match services.iter().find(|spec| !seen.insert(&spec.name)) {
+        Some(spec) => Err(format!("two services are named {}", spec.name)),
+        None => Ok(()),
+    }
+}
+
+fn restart_text(restart_in: Option<Duration>) -> String {
+    match restart_in {
+        None => String::new(),
+        Some(Duration::ZERO) => "; starting it again".to_owned(),
+        Some(pause) => format!("; starting it again in {} ms", pause.as_millis()),
+    }
+}
+
+/// 256 bits from the kernel, in hexadecimal.
+fn random_token() -> String {
+    let mut bytes = [0; 32];
+    fill_random(&mut bytes);
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn random_fraction() -> f64 {
+    let mut bytes = [0; 4];
+    fill_random(&mut bytes);
+    f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX)
+}
+
+fn fill_random(bytes: &mut [u8]) {
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty()) {
+            Ok(count) => filled += count,
+            Err(rustix::io::Errno::INTR) => {}
+            // Linux has had the call since 3.17, and it does not fail otherwise (getrandom(2)).
+            Err(error) => unreachable!("the kernel gives no random bytes: {error}"),
+        }
+    }
+}
