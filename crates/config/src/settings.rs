@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::Place;
+
 /// One server's settings. Every path is absolute.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
@@ -213,8 +215,10 @@ pub struct StaticCache {
 /// An application in one language.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Service {
-    /// Its name: `[a-z0-9_-]+`, unique.
+    /// Its name: `[a-z][a-z0-9_-]*`, unique.
     pub name: Arc<str>,
+    /// Where it was named, for messages.
+    pub place: Place,
     /// What to run.
     pub app: App,
     /// Worker processes; at least 1.
@@ -225,7 +229,8 @@ pub struct Service {
     pub args: Vec<String>,
     /// Variables on top of Bireme's own environment.
     pub env: Vec<(String, String)>,
-    /// The interpreter (or, for Python, a virtual environment's folder); `None` is searched for.
+    /// The interpreter (or, for Python, a virtual environment's folder): an absolute path, or a bare name to be looked up
+    /// on the path. `None` is searched for.
     pub interpreter: Option<PathBuf>,
     /// Arguments for the interpreter itself, before the entry.
     pub interpreter_args: Vec<String>,
@@ -251,7 +256,7 @@ pub struct Service {
     pub queue_requests_max: usize,
     /// Longest wait for a worker; 503 beyond.
     pub queue_timeout: Duration,
-    /// Requests one worker holds at once, from each front thread.
+    /// Requests one worker holds at once.
     pub in_flight_max: usize,
     /// Requests after which a worker is replaced.
     pub recycle_requests: Option<u64>,
@@ -315,6 +320,8 @@ pub enum EventLoop {
 /// What is matched, and where it goes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {
+    /// Where it was written, for messages.
+    pub place: Place,
     /// `api.example.com` or `*.example.com`; empty matches every host.
     pub hosts: Vec<String>,
     /// Upper-case names; empty matches every method.
