@@ -562,12 +562,45 @@ function patchPrototypes() {
   define(ServerResponse.prototype, 'write', write);
 }
 
+/**
+ * The constructors of the objects `listener` will get. Express gives each request and response its own prototypes
+ * first thing, which V8 punishes: in Node 20 and 22 every property added afterwards costs microseconds. When the
+ * server's one listener is an Express application, the objects are born with those prototypes, and replacing them has
+ * no effect. In every other case they are what Node makes.
+ */
+function constructorsFor(server, listener) {
+  const Request = server[kIncomingMessage];
+  const Response = server[kServerResponse];
+  const request = listener?.request;
+  const response = listener?.response;
+  const express =
+    typeof listener === 'function' &&
+    typeof listener.handle === 'function' &&
+    Request === IncomingMessage &&
+    Response === ServerResponse &&
+    IncomingMessage.prototype.isPrototypeOf(request) &&
+    ServerResponse.prototype.isPrototypeOf(response);
+  if (!express) return { Request, Response };
+  function ExpressRequest(socket) {
+    IncomingMessage.call(this, socket);
+  }
+  function ExpressResponse(req, options) {
+    ServerResponse.call(this, req, options);
+  }
+  ExpressRequest.prototype = request;
+  ExpressResponse.prototype = response;
+  return { Request: ExpressRequest, Response: ExpressResponse };
+}
+
 /** Serves the requests of data links with an `http.Server` that listens nowhere. */
 class HttpService {
   constructor(server) {
     this.server = server;
     this.closing = false;
     this.active = 0;
+    this.listener = undefined;
+    this.make = constructorsFor(server, undefined);
+    this.responseOptions = { rejectNonStandardBodyWrites: server.rejectNonStandardBodyWrites };
   }
 
   open(link, id, flags, buffer, start, end) {
@@ -580,7 +613,13 @@ class HttpService {
     const receivedEnd = (flags & FLAG.END) !== 0;
     const exchange = new HttpExchange(link, id, receivedEnd, this);
     const socket = new RequestSocket(exchange, head, server);
-    const req = new server[kIncomingMessage](socket);
+    const listener = server._events.request;
+    if (listener !== this.listener) {
+      this.listener = listener;
+      this.make = constructorsFor(server, listener);
+    }
+    const { make } = this;
+    const req = new make.Request(socket);
     const raw = head.rawFields();
     // HTTP/2 is the front's affair: to the application this is HTTP/1.1, as behind every reverse proxy.
     req.httpVersionMajor = 1;
@@ -612,7 +651,7 @@ class HttpService {
     if (exchange.bodyless) {
       req.complete = true;
     }
-    const res = new server[kServerResponse](req, { rejectNonStandardBodyWrites: server.rejectNonStandardBodyWrites });
+    const res = new make.Response(req, this.responseOptions);
     res[kExchange] = exchange;
     exchange.res = res;
     if (kUniqueHeaders !== undefined) res[kUniqueHeaders] = server[kUniqueHeaders];
