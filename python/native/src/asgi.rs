@@ -13,6 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
 use wire::{FLAG_END, Kind, RequestHead};
 
@@ -207,11 +208,11 @@ impl AsgiLink {
                     state.blocked = !everything;
                     None
                 }
-                Err(error) => Some(error.to_string()),
+                Err(error) => Some(fault_of(&error)),
             }
         };
-        if failed.is_some() {
-            return Self::shut(slf, failed);
+        if let Some(reason) = failed {
+            return Self::shut(slf, reason);
         }
         let fd = socket::fd(&this.socket);
         let event_loop = this.event_loop.bind(py);
@@ -292,7 +293,7 @@ impl AsgiLink {
         for _ in 0..READS_PER_TURN {
             let outcome = match input.fill(&self.socket) {
                 Ok(outcome) => outcome,
-                Err(error) => return Ok(Served::Closed(Some(error.to_string()))),
+                Err(error) => return Ok(Served::Closed(fault_of(&error))),
             };
             if let Some(fault) = self.serve_pending(slf, input)? {
                 return Ok(Served::Closed(Some(fault)));
@@ -478,6 +479,14 @@ impl AsgiLink {
         }
         this.on_close.bind(py).call1((reason,))?;
         Ok(())
+    }
+}
+
+/// A front that closes the link while we write is not a fault, whichever way the kernel says it.
+fn fault_of(error: &std::io::Error) -> Option<String> {
+    match error.kind() {
+        ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => None,
+        _ => Some(error.to_string()),
     }
 }
 

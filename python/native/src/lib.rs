@@ -8,10 +8,15 @@ mod asgi;
 mod awaitables;
 mod cell;
 mod control;
+mod environ;
 mod exchange;
 mod fields;
+mod input;
+mod pool;
+mod response;
 mod scope;
 mod socket;
+mod stream;
 
 use pyo3::prelude::*;
 
@@ -25,6 +30,10 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<control::Control>()?;
     module.add_class::<exchange::Exchange>()?;
     module.add("ClientDisconnected", module.py().get_type::<exchange::ClientDisconnected>())?;
+    module.add_class::<input::Input>()?;
+    module.add_class::<pool::WsgiPool>()?;
+    module.add_class::<response::Response>()?;
+    module.add("ContractError", module.py().get_type::<response::ContractError>())?;
     module.add("PROTOCOL_VERSION", wire::PROTOCOL_VERSION)?;
     Ok(())
 }

@@ -158,7 +158,7 @@ impl ScopeBuilder {
 }
 
 /// Fields whose values must not outlive their request in a cache.
-fn is_secret(name: &[u8]) -> bool {
+pub fn is_secret(name: &[u8]) -> bool {
     match name.len() {
         6 => name.eq_ignore_ascii_case(b"cookie"),
         13 => name.eq_ignore_ascii_case(b"authorization"),
@@ -179,7 +179,7 @@ fn make_pair<'py>(py: Python<'py>, name: &[u8], value: &[u8]) -> PyResult<Bound<
 
 /// FNV-like, eight bytes at a time. A collision costs a miss and nothing else, so that nobody gains by
 /// making some.
-fn hash(name: &[u8], value: &[u8]) -> u64 {
+pub fn hash(name: &[u8], value: &[u8]) -> u64 {
     const K: u64 = 0x517c_c1b7_2722_0a95;
     let mut h: u64 = name.len() as u64 ^ ((value.len() as u64) << 32);
     for part in [name, value] {
