@@ -261,6 +261,7 @@ class FakeFront {
    * `{ exited }` when the worker ends without either.
    */
   async start(entry, { links = 1, options = {}, args = [], nodeArgs = [], env = {}, cwd, node = process.execPath } = {}) {
+    this.expected = links;
     await new Promise((resolve) => this.server.listen(this.path, resolve));
     let file = entry;
     if (typeof entry === 'object') {
@@ -295,11 +296,13 @@ class FakeFront {
       link.hello = hello;
       if (hello.link === 'control') this.control = link;
       else this.links[hello.link] = link;
+      this.#ready();
       return;
     }
     switch (type) {
       case T.READY:
-        this.settle({ ready: JSON.parse(payload) });
+        this.readyMessage = JSON.parse(payload);
+        this.#ready();
         break;
       case T.FAILED:
         this.settle({ failed: JSON.parse(payload) });
@@ -311,6 +314,12 @@ class FakeFront {
       default:
         link.exchanges.get(stream)?.take(type, flags, aux, payload);
     }
+  }
+
+  /** READY and the last HELLO come on different sockets, in any order. */
+  #ready() {
+    const here = this.links.filter((link) => link !== undefined).length;
+    if (this.readyMessage !== undefined && here === this.expected) this.settle({ ready: this.readyMessage });
   }
 
   /** Opens a stream. With `end: false` the body goes on with `send` or `upload`. */
