@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
@@ -16,6 +17,16 @@ pub trait Threads: Send + 'static {
     /// Gives a thread an order. Orders to one thread are carried out in order. Must not block; an order to a thread
     /// that has ended is dropped.
     fn send(&self, thread: usize, command: link::Command);
+}
+
+impl<T: Threads + Sync> Threads for Arc<T> {
+    fn count(&self) -> usize {
+        T::count(self)
+    }
+
+    fn send(&self, thread: usize, command: link::Command) {
+        T::send(self, thread, command);
+    }
 }
 
 /// Asks the supervisor for things. When every clone has been dropped, all workers are killed.
