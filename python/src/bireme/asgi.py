@@ -20,17 +20,21 @@ for _awaitable in (_native.Done, _native.Receive, _native.Send):
     collections.abc.Coroutine.register(_awaitable)
 
 
-def serve(app, settings, control, reload):
-    """Serve `app` until the front says DRAIN; returns the exit status. Raises LoadError before READY."""
+def serve(load, settings, control):
+    """Serve the application that `load()` returns, called inside the running loop, until the front says DRAIN.
+
+    Returns the exit status. Raises LoadError before READY.
+    """
     loop, notes = _new_event_loop(settings.loop)
     asyncio.set_event_loop(loop)
     try:
-        return loop.run_until_complete(_serve(app, settings, control, loop, notes))
+        return loop.run_until_complete(_serve(load, settings, control, loop, notes))
     finally:
         _close(loop)
 
 
-async def _serve(app, settings, control, loop, notes):
+async def _serve(load, settings, control, loop, notes):
+    app = load()
     drain = asyncio.Event()
 
     def on_control():

@@ -15,11 +15,13 @@ DEFAULT_ATTRIBUTES = ("app", "application", "asgi", "wsgi", "create_app", "make_
 class LoadError(Exception):
     """The application can't be loaded: one line, a stack for the log, and what to do about it."""
 
-    def __init__(self, error, hint="", stack=""):
+    def __init__(self, error, hint="", stack="", wants_loop=False):
         super().__init__(error)
         self.error = error
         self.hint = hint
         self.stack = stack
+        # Whether the import failed only for want of a running event loop.
+        self.wants_loop = wants_loop
 
 
 def load(target, factory):
@@ -76,7 +78,10 @@ def _import(name):
         ) from None
     except BaseException as error:
         raise LoadError(
-            f'"{name}" raised {_one_line(error)} while it was imported', "", _stack(error)
+            f'"{name}" raised {_one_line(error)} while it was imported',
+            "",
+            _stack(error),
+            wants_loop=isinstance(error, RuntimeError) and "no running event loop" in str(error),
         ) from error
 
 

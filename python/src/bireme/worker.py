@@ -24,14 +24,7 @@ def main(arguments):
     _prepare_process(arguments)
     control = _open_control(settings)
     try:
-        app, kind = _load(arguments[0], settings)
-        if kind == "asgi":
-            from . import asgi
-
-            return asgi.serve(app, settings, control, reload=lambda: _load(arguments[0], settings)[0])
-        from . import wsgi
-
-        return wsgi.serve(app, settings, control)
+        return _load_and_serve(arguments[0], settings, control)
     except loading.LoadError as error:
         control.failed(json.dumps({"error": error.error, "stack": error.stack[-200_000:], "hint": error.hint}))
         return 1
@@ -109,7 +102,29 @@ def _open_control(settings):
     return control
 
 
+def _load_and_serve(target, settings, control):
+    try:
+        app, kind = _load(target, settings)
+    except loading.LoadError as error:
+        if not error.wants_loop or settings.interface == "wsgi":
+            raise
+        # Some modules make what needs a running loop, like an aiohttp session, while they are imported.
+        # Servers that import inside the loop allow it; asyncio.run() at import needs the opposite, so
+        # that is tried first.
+        from . import asgi
+
+        return asgi.serve(lambda: _load(target, settings)[0], settings, control)
+    if kind == "asgi":
+        from . import asgi
+
+        return asgi.serve(lambda: app, settings, control)
+    from . import wsgi
+
+    return wsgi.serve(app, settings, control)
+
+
 def _load(target, settings):
+    """The application and its interface, "asgi" or "wsgi"."""
     from .interface import detect
 
     app = loading.load(target, settings.factory)
