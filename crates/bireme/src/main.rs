@@ -1,1 +1,48 @@
-fn main() {}
+//! `bireme`: serves Node and Python applications behind one front.
+//!
+//! The binary knows the command line, the environment and the log. What it serves and how is up to `config`, `front` and
+//! `supervise`.
+
+mod arguments;
+mod commands;
+mod control;
+mod load;
+mod log;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use arguments::{Arguments, Command};
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Serve(arguments) => commands::serve::run(arguments),
+        Command::Check(arguments) => commands::check::run(&arguments),
+        Command::Reload(arguments) => commands::reload::run(&arguments),
+        Command::Status(arguments) => commands::status::run(&arguments),
+        Command::Config(arguments) => commands::config::run(&arguments),
+        Command::Doctor(arguments) => commands::doctor::run(&arguments),
+    };
+    result.unwrap_or_else(|stop| stop.report())
+}
+
+/// Why a command ends without having done its work.
+#[derive(Debug)]
+enum Stop {
+    /// The configuration or the arguments are wrong: exit status 2, as for a flag that does not exist.
+    Usage(String),
+    /// Something else failed: exit status 1.
+    Failed(String),
+}
+
+impl Stop {
+    fn report(&self) -> ExitCode {
+        let (text, status) = match self {
+            Stop::Usage(text) => (text, 2),
+            Stop::Failed(text) => (text, 1),
+        };
+        eprintln!("{text}");
+        ExitCode::from(status)
+    }
+}

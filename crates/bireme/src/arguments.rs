@@ -1,0 +1,164 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+const ABOUT: &str = "Serves Node.js and Python applications, unmodified and together, behind one fast front.";
+
+const EXAMPLES: &str = "\
+Examples:
+  bireme serve ./server.js        a Node application, all defaults
+  bireme serve main:app           an ASGI or WSGI application
+  bireme serve                    what bireme.toml in this folder says";
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  bireme serve ./server.js
+  bireme serve main:app --listen 0.0.0.0:80 --workers 4
+  bireme serve web=./server.js ml=app:app --route '/api/*=ml' --route '/*=web'
+  bireme serve ./server.js -- --an-argument-of-the-app
+  bireme serve --config production.toml --set timeouts.response=5m
+
+An application is a Node program or folder (./server.js, web/), or a Python module and attribute (main:app, main.py). Each
+may be given a name (ml=main:app). Without any, bireme.toml in this folder says what to serve.
+
+Signals: SIGINT and SIGTERM drain and stop, a second one stops at once; SIGHUP reloads.";
+
+#[derive(Debug, Parser)]
+#[command(name = "bireme", version, about = ABOUT, after_help = EXAMPLES, max_term_width = 100, arg_required_else_help = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve applications until told to stop
+    Serve(ServeArguments),
+    /// Say everything that is wrong with a configuration, without serving
+    Check(ServeArguments),
+    /// Start new workers by the current code and configuration, and retire the old ones when the new are ready
+    Reload(ReloadArguments),
+    /// Show what a running server is doing
+    Status(StatusArguments),
+    /// Print the configuration or its schema
+    Config(ConfigArguments),
+    /// Show what Bireme finds on this machine: interpreters, folders, limits
+    Doctor(ServeArguments),
+}
+
+#[derive(Clone, Debug, Default, Args)]
+#[command(after_help = SERVE_EXAMPLES)]
+pub struct ServeArguments {
+    /// Applications to serve: [NAME=]PATH or [NAME=]MODULE[:ATTRIBUTE]
+    #[arg(value_name = "APPLICATION")]
+    pub targets: Vec<String>,
+
+    /// Arguments for the application, after --
+    #[arg(last = true, value_name = "ARGUMENT")]
+    pub args: Vec<String>,
+
+    /// The configuration file [environment: BIREME_CONFIG] [default: bireme.toml, unless applications are named]
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Listen here: HOST:PORT, :PORT or unix:PATH; may be repeated [default: 127.0.0.1:8000]
+    #[arg(short, long, value_name = "ADDRESS")]
+    pub listen: Vec<String>,
+
+    /// Worker processes for each application [default: one a core]
+    #[arg(short, long, value_name = "N")]
+    pub workers: Option<String>,
+
+    /// Front threads [default: one a core, at most 4]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<String>,
+
+    /// Send requests somewhere: PATTERN=SERVICE or PATTERN=static:FOLDER; may be repeated, the first match wins
+    #[arg(short, long, value_name = "ROUTE")]
+    pub route: Vec<String>,
+
+    /// PEM file with the certificate and its chain
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: Option<String>,
+
+    /// PEM file with the certificate's private key
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<String>,
+
+    /// Look of the log on stderr: text or json [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+
+    /// Least severity to log: error, warn, info, debug or trace [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+
+    /// Write an access log: text, json or combined [default: off]
+    #[arg(long, value_name = "FORMAT")]
+    pub access_log: Option<String>,
+
+    /// Append the access log to this file [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    pub access_log_path: Option<String>,
+
+    /// Folder for Bireme's own sockets
+    #[arg(long, value_name = "FOLDER")]
+    pub runtime_dir: Option<String>,
+
+    /// Set any key of the configuration, such as timeouts.response=5m; may be repeated
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// Which running server is meant.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ServerArguments {
+    /// The server with this process id
+    #[arg(long, value_name = "PID")]
+    pub pid: Option<u32>,
+
+    /// The server that was started with this configuration file
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// The server that listens here
+    #[arg(short, long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+
+    /// Folder for Bireme's own sockets, if it was set for the server
+    #[arg(long, value_name = "FOLDER")]
+    pub runtime_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct ReloadArguments {
+    #[command(flatten)]
+    pub server: ServerArguments,
+}
+
+#[derive(Debug, Args)]
+pub struct StatusArguments {
+    #[command(flatten)]
+    pub server: ServerArguments,
+
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = true)]
+pub struct ConfigArguments {
+    #[command(subcommand)]
+    pub what: ConfigCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print every setting that holds, and where it came from
+    Show(Box<ServeArguments>),
+    /// Print the JSON schema of bireme.toml, for editors
+    Schema,
+}

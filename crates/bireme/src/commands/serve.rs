@@ -1,0 +1,349 @@
+//! `bireme serve`: load, bind, start, serve, drain.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use config::{Listen, Settings, Severity};
+use front::{Bound, Commands, Front};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::{Value, json};
+use supervise::{Handle, RunDirectory, ServiceSpec, ServiceStatus, StartError, Supervisor, Threads, find_runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::arguments::ServeArguments;
+use crate::control::{self, Asked, Request, Status, url};
+use crate::{Stop, load, log};
+
+/// Serves until it is told to stop. Exit status 0 after a drain in time, 1 if a service did not start, 130 when the drain
+/// was cut short.
+pub fn run(arguments: ServeArguments) -> Result<ExitCode, Stop> {
+    let started = Instant::now();
+    let resolved = load::settings(&arguments)?;
+    verify(&resolved.settings)?;
+    let settings = Arc::new(resolved.settings);
+    let log = log::start(&settings.log).map_err(|error| Stop::Failed(format!("the log cannot be started: {error}")))?;
+    for warning in &resolved.warnings {
+        tracing::warn!("{warning}");
+    }
+    raise_open_files();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Stop::Failed(format!("the runtime cannot be made: {error}")))?;
+    let status = runtime.block_on(async { Server::start(arguments, settings, started)?.serve().await });
+    drop(log);
+    status
+}
+
+/// The folder with the workers' runtimes.
+pub fn runtime_folder() -> Result<PathBuf, Stop> {
+    let setting = std::env::var_os("BIREME_RUNTIME").filter(|value| !value.is_empty()).map(PathBuf::from);
+    let executable = std::env::current_exe().map_err(|error| Stop::Failed(format!("where this program lies is unknown: {error}")))?;
+    find_runtime(setting.as_deref(), &executable).map_err(|error| Stop::Failed(error.to_string()))
+}
+
+/// What `bireme check` calls errors stops a start as well as a reload.
+fn verify(settings: &Settings) -> Result<(), Stop> {
+    load::table(settings)?;
+    let errors: Vec<String> = config::check(settings)
+        .into_iter()
+        .filter(|finding| finding.severity == Severity::Error)
+        .map(|finding| finding.to_string())
+        .collect();
+    if errors.is_empty() { Ok(()) } else { Err(Stop::Usage(errors.join("\n"))) }
+}
+
+fn specs(settings: &Settings, runtime: &std::path::Path) -> Result<Vec<ServiceSpec>, Stop> {
+    let spec = |service| ServiceSpec::for_service(service, runtime, settings.threads, settings.timeouts.drain);
+    settings.services.iter().map(spec).collect::<Result<_, _>>().map_err(|error| Stop::Failed(error.to_string()))
+}
+
+/// Each connection is an open file, and the soft limit is often far below what the system allows.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(%error, "the limit on open files stays");
+    }
+}
+
+/// A server that runs.
+struct Server {
+    arguments: ServeArguments,
+    settings: Arc<Settings>,
+    started: Instant,
+    runtime: PathBuf,
+    listen: Vec<Listen>,
+    unix_paths: Vec<PathBuf>,
+    /// `None` once it drains.
+    front: Arc<Mutex<Option<Front>>>,
+    supervisor: Handle,
+    control: mpsc::Receiver<Asked>,
+    signals: Signals,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn stop(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+struct FrontThreads(Commands);
+
+impl Threads for FrontThreads {
+    fn count(&self) -> usize {
+        self.0.threads()
+    }
+
+    fn send(&self, thread: usize, command: link::Command) {
+        self.0.send(thread, command);
+    }
+}
+
+/// What made the server do something.
+enum Cause {
+    Stop(&'static str),
+    Reload,
+    Asked(Asked),
+}
+
+impl Server {
+    /// Opens the sockets before any worker is started: an address in use should cost nothing. Clients are accepted
+    /// from the start; their requests wait for the first worker.
+    fn start(arguments: ServeArguments, settings: Arc<Settings>, started: Instant) -> Result<Server, Stop> {
+        let failed = |what: &str| {
+            let what = what.to_owned();
+            move |error: io::Error| Stop::Failed(format!("{what}: {error}"))
+        };
+        let signals = Signals::new().map_err(failed("signals cannot be received"))?;
+        let runtime = runtime_folder()?;
+        let specs = specs(&settings, &runtime)?;
+        let folder = RunDirectory::create(settings.runtime_dir.as_deref()).map_err(failed("no folder for sockets"))?;
+        let folder = Arc::new(folder);
+        let bound = Bound::open(&settings.listen, settings.threads).map_err(|error| Stop::Failed(error.to_string()))?;
+        let (listen, unix_paths) = (bound.addresses().to_vec(), bound.unix_paths().to_vec());
+        let control = control::listen(folder.path()).map_err(failed("the control socket cannot be opened"))?;
+        let (front, events) = Front::start(settings.clone(), bound).map_err(|error| Stop::Failed(error.to_string()))?;
+        let supervisor = Supervisor::start(folder, specs, FrontThreads(front.commands()), events)
+            .map_err(failed("the supervisor cannot be started"))?;
+        let front = Arc::new(Mutex::new(Some(front)));
+        Ok(Server { arguments, settings, started, runtime, listen, unix_paths, front, supervisor, control, signals })
+    }
+
+    async fn serve(mut self) -> Result<ExitCode, Stop> {
+        let supervisor = self.supervisor.clone();
+        let ready = tokio::select! {
+            ready = supervisor.wait_ready() => Some(ready),
+            name = self.signals.stop() => {
+                tracing::info!("{name}: stopping before the start was complete");
+                None
+            }
+        };
+        match ready {
+            Some(Ok(services)) => self.announce(&services),
+            Some(Err(error)) => return self.give_up(&error).await,
+            None => return self.stop().await,
+        }
+        loop {
+            let Server { signals: Signals { terminate, interrupt, hangup }, control, .. } = &mut self;
+            let cause = tokio::select! {
+                _ = terminate.recv() => Cause::Stop("SIGTERM"),
+                _ = interrupt.recv() => Cause::Stop("SIGINT"),
+                _ = hangup.recv() => Cause::Reload,
+                Some(asked) = control.recv() => Cause::Asked(asked),
+            };
+            match cause {
+                Cause::Stop(name) => {
+                    tracing::info!("{name}: draining for at most {:?}", self.settings.timeouts.drain);
+                    return self.stop().await;
+                }
+                Cause::Reload => {
+                    let _ = self.reload("SIGHUP").await;
+                }
+                Cause::Asked((Request::Reload, reply)) => {
+                    let result = self.reload("bireme reload").await;
+                    let _ = reply.send(result);
+                }
+                Cause::Asked((Request::Status, reply)) => {
+                    let _ = reply.send(serde_json::to_value(self.status().await).map_err(|error| error.to_string()));
+                }
+            }
+        }
+    }
+
+    /// Says what serves and where. The last line is the one that scripts wait for.
+    fn announce(&self, services: &[ServiceStatus]) {
+        for service in services {
+            tracing::info!(
+                "{}: {} {} at {} ({}), {}, {} {}",
+                service.name,
+                service.language,
+                service.version.as_deref().unwrap_or("of unknown version"),
+                service.interpreter.display(),
+                service.why,
+                service.kind.as_deref().unwrap_or("of unknown kind"),
+                service.wanted,
+                if service.wanted == 1 { "worker" } else { "workers" },
+            );
+        }
+        let addresses = self.addresses();
+        let took = self.started.elapsed().as_millis();
+        if self.settings.file.is_some() || services.len() > 1 {
+            tracing::info!("Ctrl-C stops; `bireme reload` takes up changes, `bireme status` shows the workers");
+        } else {
+            tracing::info!("Ctrl-C stops; `bireme reload` takes up new code, `bireme status` shows the workers");
+        }
+        tracing::info!("ready on {} after {took} ms", addresses.join(" and "));
+    }
+
+    fn addresses(&self) -> Vec<String> {
+        self.listen.iter().map(|address| url(address, self.settings.tls.is_some())).collect()
+    }
+
+    async fn status(&self) -> Status {
+        let connections = lock(&self.front).as_ref().map_or(0, Front::connections);
+        Status {
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION"),
+            uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            config: self.settings.file.clone(),
+            listen: self.addresses(),
+            connections,
+            services: self.supervisor.status().await,
+        }
+    }
+
+    /// Reads everything anew and brings it into force, or says why the old stays. A stop that is asked for meanwhile
+    /// is heard when the reload is over; start timeouts bound that.
+    async fn reload(&mut self, why: &str) -> Result<Value, String> {
+        let began = Instant::now();
+        tracing::info!("{why}: starting new workers beside the old");
+        let result = self.try_reload().await;
+        match &result {
+            Ok(warnings) => {
+                let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+                for warning in warnings {
+                    tracing::warn!("{warning}");
+                }
+                tracing::info!("reloaded in {took_ms} ms");
+                Ok(json!({ "took_ms": took_ms, "warnings": warnings }))
+            }
+            Err(error) => {
+                tracing::error!("the reload failed: {error}");
+                Err(error.clone())
+            }
+        }
+    }
+
+    async fn try_reload(&mut self) -> Result<Vec<String>, String> {
+        let text = |stop| match stop {
+            Stop::Usage(text) | Stop::Failed(text) => format!("nothing was changed: {text}"),
+        };
+        let resolved = load::settings(&self.arguments).map_err(text)?;
+        verify(&resolved.settings).map_err(text)?;
+        let mut warnings: Vec<String> = resolved.warnings.iter().map(ToString::to_string).collect();
+        let mut settings = resolved.settings;
+        warnings.extend(self.keep_fixed(&mut settings));
+        let settings = Arc::new(settings);
+        let specs = specs(&settings, &self.runtime).map_err(text)?;
+        let (front, new) = (self.front.clone(), settings.clone());
+        let swap = move || {
+            if let Some(front) = &*lock(&front) {
+                front.configure(&new);
+            }
+        };
+        self.supervisor.reload(specs, swap).await.map_err(|error| error.to_string())?;
+        self.settings = settings;
+        Ok(warnings)
+    }
+
+    /// Sockets, threads and the log are made once; changes to them wait for the next start, and are said.
+    fn keep_fixed(&self, new: &mut Settings) -> Vec<String> {
+        let old = &self.settings;
+        let mut changed = Vec::new();
+        let mut keep = |same: bool, name: &str| {
+            if !same {
+                changed.push(format!("a change of {name} takes a restart; the old value stays"));
+            }
+        };
+        keep(new.listen == old.listen, "listen");
+        keep(new.tls == old.tls, "tls");
+        keep(new.threads == old.threads, "threads");
+        keep(new.runtime_dir == old.runtime_dir, "runtime_dir");
+        keep(new.log == old.log, "log_format or log_level");
+        keep(new.access_log == old.access_log, "access_log");
+        new.listen.clone_from(&old.listen);
+        new.tls.clone_from(&old.tls);
+        new.threads = old.threads;
+        new.runtime_dir.clone_from(&old.runtime_dir);
+        new.log = old.log.clone();
+        new.access_log = old.access_log.clone();
+        changed
+    }
+
+    /// Workers that fail at the start mean that no request would ever be answered.
+    async fn give_up(mut self, error: &StartError) -> Result<ExitCode, Stop> {
+        tracing::error!("{error}");
+        tracing::error!("nothing is served; correct this and start again");
+        self.stop().await?;
+        Ok(ExitCode::FAILURE)
+    }
+
+    /// Lets requests end, then workers; a second signal ends both at once.
+    async fn stop(&mut self) -> Result<ExitCode, Stop> {
+        let front = lock(&self.front).take();
+        let (deadline, supervisor) = (self.settings.timeouts.drain, self.supervisor.clone());
+        let drain = async move {
+            let cut = match front {
+                Some(front) => tokio::task::spawn_blocking(move || front.drain(deadline)).await.unwrap_or(0),
+                None => 0,
+            };
+            if cut > 0 {
+                tracing::warn!("{cut} connections were still open after {deadline:?} and have been cut");
+            }
+            supervisor.stop().await;
+        };
+        let drained = tokio::select! {
+            () = drain => true,
+            name = self.signals.stop() => {
+                tracing::warn!("{name} again: stopping at once");
+                // Bounded: dead processes are reaped at once, and nothing else is waited for.
+                let _ = tokio::time::timeout(KILL_TIMEOUT, self.supervisor.kill()).await;
+                false
+            }
+        };
+        for path in &self.unix_paths {
+            let _ = std::fs::remove_file(path);
+        }
+        tracing::info!("stopped");
+        Ok(if drained { ExitCode::SUCCESS } else { ExitCode::from(130) })
+    }
+}
+
+const KILL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A panic elsewhere must not keep the server from stopping.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
