@@ -17,6 +17,9 @@ const { EMPTY, LinkStream } = require('./stream.js');
 const { RequestSocket } = require('./socket.js');
 const { openTunnel } = require('./upgrade.js');
 
+// An application may replace the global.
+const { setImmediate } = globalThis;
+
 const kExchange = Symbol('bireme.exchange');
 
 const { IncomingMessage, OutgoingMessage, ServerResponse, STATUS_CODES } = http;
@@ -37,6 +40,8 @@ const serverSymbols = symbolsOf(http.createServer());
 const kOutHeaders = responseSymbols.get('kOutHeaders');
 const kNeedDrain = responseSymbols.get('kNeedDrain');
 const kWritableFinished = responseSymbols.get('kWritableFinished');
+// In later versions, callbacks of `end` are called before 'finish', and with an error when it does not come.
+const kEndCallbacks = responseSymbols.get('kEndCallbacks');
 const kRejectNonStandardBodyWrites = responseSymbols.get('kRejectNonStandardBodyWrites');
 const kUniqueHeaders = serverSymbols.get('kUniqueHeaders');
 const kIncomingMessage = serverSymbols.get('IncomingMessage');
@@ -67,13 +72,13 @@ class HttpExchange extends LinkStream {
     // The whole request came in one frame and has no body.
     this.bodyless = false;
     this.counted = true;
+    this.over = false;
     // The fields given to writeHead alone, or null when they are in the response's own store.
     this.headFields = null;
     this.version = 11;
     this.contentLength = -1;
     this.bodyBytes = 0;
     this.finishing = false;
-    this.endCallbacks = null;
   }
 
   // The request's body.
@@ -296,7 +301,11 @@ class HttpExchange extends LinkStream {
     this.#leaveBody(req);
     this.socket._httpMessage = null;
     res.socket = null;
-    if (this.endCallbacks !== null) for (const callback of this.endCallbacks) callback(null);
+    if (kEndCallbacks !== undefined && res[kEndCallbacks] !== null) {
+      const callbacks = res[kEndCallbacks];
+      res[kEndCallbacks] = null;
+      for (const callback of callbacks) callback(null);
+    }
     if (res._eventsCount > 0) res.emit('finish');
     this.socket.setTimeout(0);
     this.service.closed(this);
@@ -315,8 +324,8 @@ class HttpExchange extends LinkStream {
       req.complete = true;
       // Nobody listens to a request's end in most applications, and going through it costs as much as the rest.
       if (req._eventsCount > 0) {
+        if (this.bodyless || !this.receivedEnd) req.push(null);
         req._dump();
-        if (!this.receivedEnd) req.push(null);
       } else {
         req._dumped = true;
       }
@@ -336,12 +345,14 @@ class HttpExchange extends LinkStream {
   onSocketDestroyed(error) {
     const why = error ? `: ${describe(error)}` : '';
     this.reset(RESET.INTERNAL, `the application destroyed the connection of ${this.req.method} ${this.req.url}${why}`);
-    this.#abort(error ?? connectionReset());
+    this.socket.markDestroyed();
+    // A real socket tells a turn later that it is closed.
+    setImmediate(() => this.#abort(error ?? connectionReset()));
   }
 
   /** A listener threw, or the response broke HTTP's rules. */
   fail(error) {
-    if (this.socket.destroyed) return;
+    if (this.over) return;
     const code = error instanceof ContractError ? RESET.PROTOCOL : RESET.INTERNAL;
     const text = error instanceof ContractError ? error.message : describe(error);
     this.reset(code, text);
@@ -351,8 +362,10 @@ class HttpExchange extends LinkStream {
   /** What Node does when a connection closes before its response is complete (socketOnClose, abortIncoming). */
   #abort(error) {
     const { req, res, socket } = this;
-    if (socket.destroyed) return;
-    socket.markClosed(null);
+    if (this.over) return;
+    this.over = true;
+    socket.markDestroyed();
+    socket.emitClosed();
     if (!this.finishing || !req.complete) req.destroy(error);
     if (!res._closed) {
       res.destroyed = true;
@@ -437,7 +450,7 @@ function read(size) {
     // The name of this flag depends on the version of Node.
     if (this._consumed !== undefined) this._consumed = true;
     else this._consuming = true;
-    if (exchange.bodyless) {
+    if (exchange.bodyless && !this._readableState.ended) {
       this.push(null);
       return;
     }
@@ -448,13 +461,15 @@ function read(size) {
 function destroyIncoming(error, callback) {
   const exchange = this[kExchange];
   if (exchange === undefined) return incoming._destroy.call(this, error, callback);
-  if (!this.readableEnded || !this.complete) {
-    if (!(exchange.finishing && this.complete)) {
-      this.aborted = true;
-      this.emit('aborted');
-      if (!exchange.socket.destroyed) exchange.socket.destroy(error);
-    }
+  // Read to its end, or left unread by an answered exchange: nothing is cut short, and the original touches no socket.
+  if ((this.readableEnded && this.complete) || (exchange.finishing && this.complete)) {
+    if (this.readableEnded) incoming._destroy.call(this, error, callback);
+    else process.nextTick(finishDestroy, this, error, callback);
+    return;
   }
+  this.aborted = true;
+  this.emit('aborted');
+  if (!exchange.socket.destroyed) exchange.socket.destroy(error);
   process.nextTick(finishDestroy, this, error, callback);
 }
 
@@ -470,6 +485,30 @@ function storeHeader(firstLine, headers) {
   if (headers && headers !== this[kOutHeaders]) exchange.headFields = snapshotFields(headers);
   this._header = firstLine;
   this._headerSent = false;
+  if (this.strictContentLength) {
+    const length = headers === this[kOutHeaders] ? this.getHeader('content-length') : fieldOf(exchange.headFields, 'content-length');
+    if (length !== undefined) this._contentLength = Number(length);
+  }
+}
+
+function fieldOf(list, key) {
+  for (let i = 0; list !== null && i < list.length; i += 2) if (list[i].toLowerCase() === key) return list[i + 1];
+  return undefined;
+}
+
+/**
+ * `strictContentLength`: a chunk that would make the body longer than promised, or the last one that leaves it shorter,
+ * throws before anything is sent.
+ */
+function checkStrictly(res, chunk, encoding, last) {
+  if (res._contentLength === null || !res._hasBody || res._removedContLen || res.hasHeader('transfer-encoding')) return;
+  const exchange = res[kExchange];
+  const bytes = exchange.bodyBytes + (chunk ? toBytes(chunk, encoding).length : 0);
+  if (last ? bytes === res._contentLength : bytes <= res._contentLength) return;
+  throw nodeError(
+    'ERR_HTTP_CONTENT_LENGTH_MISMATCH',
+    `Response body's content-length of ${bytes} byte(s) does not match the content-length of ${res._contentLength} byte(s) set in header`,
+  );
 }
 
 function end(chunk, encoding, callback) {
@@ -492,12 +531,13 @@ function end(chunk, encoding, callback) {
     }
     return this;
   }
-  if (!this._header) {
-    if (this.strictContentLength || this._contentLength !== null) this._contentLength = chunk ? Buffer.byteLength(chunk) : 0;
-    this._implicitHeader();
-  }
+  if (this.strictContentLength) checkStrictly(this, chunk, encoding, true);
+  if (!this._header) this._implicitHeader();
   if (chunk && !this._hasBody && this[kRejectNonStandardBodyWrites]) return outgoing.write.call(this, chunk, encoding);
-  if (typeof callback === 'function') (exchange.endCallbacks ??= []).push(callback);
+  if (typeof callback === 'function') {
+    if (kEndCallbacks === undefined) this.once('finish', callback);
+    else (this[kEndCallbacks] ??= []).push(callback);
+  }
   exchange.end(this, chunk, encoding);
   this.finished = true;
   if (exchange.sentEnd) exchange.finishSoon();
@@ -515,6 +555,7 @@ function write(chunk, encoding, callback) {
   if (this.finished || this.destroyed || (typeof chunk !== 'string' && !isUint8Array(chunk))) {
     return outgoing.write.call(this, chunk, encoding, callback);
   }
+  if (this.strictContentLength) checkStrictly(this, chunk, encoding, false);
   if (!this._header) this._implicitHeader();
   if (!this._hasBody) {
     if (this[kRejectNonStandardBodyWrites]) return outgoing.write.call(this, chunk, encoding, callback);
@@ -648,9 +689,6 @@ class HttpService {
     }
     req.upgrade = false;
     exchange.bodyless = receivedEnd && head.bodyStart === end;
-    if (exchange.bodyless) {
-      req.complete = true;
-    }
     const res = new make.Response(req, this.responseOptions);
     res[kExchange] = exchange;
     exchange.res = res;
@@ -664,6 +702,8 @@ class HttpService {
       if (head.bodyStart < end || receivedEnd) exchange.onData(buffer, head.bodyStart, end, receivedEnd);
     }
     this.dispatch(exchange, req, res);
+    // In Node, too, a request is complete only after its listeners have run once.
+    if (exchange.bodyless) req.complete = true;
     return exchange.closed ? null : exchange;
   }
 

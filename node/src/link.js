@@ -34,6 +34,9 @@ class Link {
     this.flushAtTurnEnd = () => {
       this.flushScheduled = false;
       this.flush();
+    };
+    this.flushAtTick = () => {
+      this.flush();
       this.#runAfterFlush();
     };
     this.written = () => this.writer.giveBack(this.inFlight.shift());
@@ -61,25 +64,31 @@ class Link {
     });
   }
 
-  /** Has the frames written so far sent at the end of this turn of the event loop. */
+  /** Has the frames written so far sent at the end of this turn of the event loop. For what others may soon join. */
   scheduleFlush() {
     if (this.flushScheduled) return;
     this.flushScheduled = true;
     setImmediate(this.flushAtTurnEnd);
   }
 
-  /** Like `scheduleFlush`, and calls `task.afterFlush()` then: what was written is in the kernel's hands. */
+  /**
+   * For whole answers: sends them when the application's code that is running now has come to its end, which in a
+   * batch of requests is when all have been handed to it, and calls `task.afterFlush()` then.
+   */
   scheduleAfterFlush(task) {
-    this.afterFlush.push(task);
-    this.flushSoon();
+    if (this.afterFlush.push(task) === 1) {
+      process.nextTick(this.flushAtTick);
+    } else if (performance.now() - this.turnStart > FLUSH_AFTER_MS) {
+      // A turn full of slow handlers: the answers that are ready must not wait for those that are not.
+      this.flush();
+    }
   }
 
-  /** `scheduleFlush` for a whole answer: see `FLUSH_AFTER_MS`. */
+  /** The same without a task. */
   flushSoon() {
     if (!this.flushScheduled) {
       this.scheduleFlush();
     } else if (performance.now() - this.turnStart > FLUSH_AFTER_MS) {
-      // A turn full of slow handlers: the answers that are ready must not wait for those that are not.
       this.flush();
     }
   }

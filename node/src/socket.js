@@ -176,21 +176,17 @@ class RequestSocket {
     return this;
   }
 
-  /** The connection is over. 'close' comes a tick later, as after `net.Socket.destroy`. */
-  markClosed(error) {
-    if (this.destroyed) return;
+  markDestroyed() {
     this.destroyed = true;
     if (this.timer !== null) clearTimeout(this.timer);
     this.timer = null;
-    if (this._eventsCount > 0) process.nextTick(emitClosed, this, error);
+  }
+
+  emitClosed() {
+    if (this._eventsCount > 0) this.emit('close', false);
   }
 }
 Object.setPrototypeOf(RequestSocket.prototype, EventEmitter.prototype);
-
-function emitClosed(socket, error) {
-  if (error && socket.listenerCount('error') > 0) socket.emit('error', error);
-  socket.emit('close', Boolean(error));
-}
 
 function family(address) {
   if (address === '') return undefined;

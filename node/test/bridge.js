@@ -71,7 +71,7 @@ function forward(front, req, res) {
       }
       if (exchange.reason !== '') res.writeHead(exchange.status, exchange.reason, fields);
       else res.writeHead(exchange.status, fields);
-      res.flushHeaders();
+      if (exchange.bytes === 0 && !exchange.ended) res.flushHeaders();
     }
     for (; written < exchange.chunks.length; written++) res.write(exchange.chunks[written]);
     if (exchange.reset !== null && !finished) {
