@@ -5,6 +5,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use wire::{HEADER_LEN, Kind, PAYLOAD_MAX};
 
 use link::WorkerId;
@@ -16,14 +17,20 @@ const TEXT_BYTES_MAX: usize = 64 * 1024;
 /// Notes that are kept of READY.
 const NOTES_MAX: usize = 16;
 
-/// What arrives on the control link.
+/// What is heard of a worker: on its control link, and from the kernel about its process. One queue carries both, so
+/// that what a worker said before it died is heard before its death.
 #[derive(Debug)]
-pub(crate) enum Said {
+pub(crate) enum Heard {
     Ready(Ready),
     Failed(Failure),
     Pong,
     Violation(String),
+    /// The control link is over.
     Closed,
+    /// The process has exited.
+    Exited,
+    /// What a process that has exited left behind has been read.
+    Settled,
 }
 
 /// The payload of READY.
@@ -47,15 +54,22 @@ struct Failed {
 #[derive(Debug)]
 pub(crate) struct Control {
     write: OwnedWriteHalf,
+    listener: Option<JoinHandle<()>>,
     pings: u64,
 }
 
 impl Control {
-    /// Takes the link over: what the worker says arrives at `said`, and [`Said::Closed`] or [`Said::Violation`] last.
-    pub fn open(stream: UnixStream, worker: WorkerId, said: mpsc::Sender<(WorkerId, Said)>) -> Control {
+    /// Takes the link over: what the worker says arrives at `heard`, and [`Heard::Closed`] or
+    /// [`Heard::Violation`] last.
+    pub fn open(stream: UnixStream, worker: WorkerId, heard: mpsc::Sender<(WorkerId, Heard)>) -> Control {
         let (read, write) = stream.into_split();
-        tokio::task::spawn_local(listen(read, worker, said));
-        Control { write, pings: 0 }
+        let listener = tokio::task::spawn_local(listen(read, worker, heard));
+        Control { write, listener: Some(listener), pings: 0 }
+    }
+
+    /// The task that listens: it ends when everything the worker has said is in the queue.
+    pub fn take_listener(&mut self) -> Option<JoinHandle<()>> {
+        self.listener.take()
     }
 
     /// Sends DRAIN; false when the worker cannot be told.
@@ -79,7 +93,7 @@ impl Control {
     }
 }
 
-async fn listen(mut read: OwnedReadHalf, worker: WorkerId, said: mpsc::Sender<(WorkerId, Said)>) {
+async fn listen(mut read: OwnedReadHalf, worker: WorkerId, heard: mpsc::Sender<(WorkerId, Heard)>) {
     let mut buffer = Vec::with_capacity(1024);
     loop {
         loop {
@@ -89,28 +103,28 @@ async fn listen(mut read: OwnedReadHalf, worker: WorkerId, said: mpsc::Sender<(W
                 Err(error) => (Err(error.to_string()), 0),
             };
             let over = message.is_err();
-            let message = message.unwrap_or_else(Said::Violation);
+            let message = message.unwrap_or_else(Heard::Violation);
             // A full channel makes a talkative worker wait; a closed one means that the supervisor is gone.
-            if said.send((worker, message)).await.is_err() || over {
+            if heard.send((worker, message)).await.is_err() || over {
                 return;
             }
             buffer.drain(..length);
         }
         if buffer.len() >= HEADER_LEN + PAYLOAD_MAX {
-            let _ = said.send((worker, Said::Violation("a frame without end".to_owned()))).await;
+            let _ = heard.send((worker, Heard::Violation("a frame without end".to_owned()))).await;
             return;
         }
         match read.read_buf(&mut buffer).await {
             Ok(1..) => {}
             Ok(0) | Err(_) => {
-                let _ = said.send((worker, Said::Closed)).await;
+                let _ = heard.send((worker, Heard::Closed)).await;
                 return;
             }
         }
     }
 }
 
-fn understand(frame: &wire::Frame<'_>) -> Result<Said, String> {
+fn understand(frame: &wire::Frame<'_>) -> Result<Heard, String> {
     if frame.stream != 0 {
         return Err(format!("{:?} on stream {} of the control link", frame.kind, frame.stream));
     }
@@ -121,7 +135,7 @@ fn understand(frame: &wire::Frame<'_>) -> Result<Said, String> {
             cut(&mut ready.kind, 64);
             ready.notes.truncate(NOTES_MAX);
             ready.notes.iter_mut().for_each(|note| cut(note, 1024));
-            Ok(Said::Ready(ready))
+            Ok(Heard::Ready(ready))
         }
         Kind::Failed => {
             let mut failed: Failed =
@@ -129,9 +143,9 @@ fn understand(frame: &wire::Frame<'_>) -> Result<Said, String> {
             for text in [&mut failed.error, &mut failed.stack, &mut failed.hint] {
                 cut(text, TEXT_BYTES_MAX);
             }
-            Ok(Said::Failed(Failure { error: failed.error, stack: failed.stack, hint: failed.hint }))
+            Ok(Heard::Failed(Failure { error: failed.error, stack: failed.stack, hint: failed.hint }))
         }
-        Kind::Pong => Ok(Said::Pong),
+        Kind::Pong => Ok(Heard::Pong),
         other => Err(format!("{other:?} on the control link")),
     }
 }

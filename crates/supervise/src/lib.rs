@@ -7,6 +7,7 @@
 mod backoff;
 mod before_exec;
 mod control;
+mod guardian;
 mod handle;
 mod hello;
 mod interpreter;

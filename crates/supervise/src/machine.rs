@@ -90,6 +90,8 @@ pub enum Event {
     ControlClosed(WorkerId),
     /// A front thread says that a data link is over.
     LinkClosed(WorkerId, usize, Closed),
+    /// No front thread is left: all links are over.
+    ThreadsGone,
     /// The process is gone, or never came to be; the failure says how it ended.
     Exited(WorkerId, Failure),
     /// The answer to a PING.
@@ -369,6 +371,7 @@ impl Machine {
             }
             Event::ControlClosed(worker) => self.doom(turn, worker, None, false, &mut out),
             Event::LinkClosed(worker, link, why) => self.link_closed(turn, worker, link, why, &mut out),
+            Event::ThreadsGone => self.threads_gone(turn, &mut out),
             Event::Exited(worker, how) => self.exited(turn, worker, how, &mut out),
             Event::Pong(worker) => {
                 if let (Some(timeout), Some(life)) = (self.policy.hang_timeout, self.lives.get_mut(&worker)) {
@@ -565,6 +568,10 @@ impl Machine {
                 life.phase = Phase::Draining;
                 life.deadline = Some(turn.now + self.policy.drain_timeout);
                 out.push(Action::Retire(worker));
+                // Nobody answers for links that are over.
+                if life.links.iter().all(|l| *l != LinkLife::Open) {
+                    self.drain(turn, worker, out);
+                }
             }
             Phase::Draining | Phase::Stopping | Phase::Dying => {}
         }
@@ -614,6 +621,17 @@ impl Machine {
             }
             // Other threads' links are left alone: what the worker wrote before it died may still be unread there.
             Closed::Idle | Closed::Eof => self.doom(turn, worker, None, false, out),
+        }
+    }
+
+    fn threads_gone(&mut self, turn: Turn, out: &mut Vec<Action>) {
+        for life in self.lives.values_mut() {
+            life.links.fill(LinkLife::Closed);
+        }
+        let draining: Vec<WorkerId> =
+            self.lives.iter().filter(|(_, life)| life.phase == Phase::Draining).map(|(worker, _)| *worker).collect();
+        for worker in draining {
+            self.drain(turn, worker, out);
         }
     }
 

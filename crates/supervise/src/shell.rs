@@ -17,7 +17,8 @@ use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
-use crate::control::{Control, Said};
+use crate::control::{Control, Heard};
+use crate::guardian::Guardian;
 use crate::handle::{Handle, ReloadError, Request, ServiceStatus, StartError, Swap, Threads, WorkerStatus};
 use crate::hello::{self, Arrival, LinkName};
 use crate::machine::{Action, Event, Failure, Machine, Note, Phase, Turn};
@@ -30,12 +31,12 @@ use crate::version::probe_version;
 
 /// How often what workers have served and use is compared with the limits of recycling.
 const USAGE_INTERVAL: Duration = Duration::from_secs(1);
-/// How long the last lines of a process that has exited are waited for.
-const LAST_LINES_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long the last output and messages of a process that has exited are waited for.
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a pipe is read on when a child that left the worker's group holds it open.
 const OUTPUT_GRACE: Duration = Duration::from_secs(2);
 /// Messages of workers that wait for the supervisor; a full queue makes the talkative ones wait.
-const SAID_MAX: usize = 256;
+const HEARD_MAX: usize = 256;
 /// Requests of the front that wait for the supervisor.
 const REQUESTS_MAX: usize = 64;
 
@@ -71,8 +72,9 @@ impl Supervisor {
             match prepared {
                 Ok((runtime, path, listener)) => {
                     let _ = started.send(Ok(()));
-                    let inputs = Inputs { listener, events, inbox };
-                    let shell = Shell::new(path, Box::new(threads));
+                    let (heard, heard_inbox) = mpsc::channel(HEARD_MAX);
+                    let inputs = Inputs { listener, events, inbox, heard: heard_inbox };
+                    let shell = Shell::new(path, Box::new(threads), heard);
                     LocalSet::new().block_on(&runtime, shell.run(services, inputs));
                     drop(directory);
                 }
@@ -94,6 +96,7 @@ struct Inputs {
     listener: UnixListener,
     events: mpsc::UnboundedReceiver<link::Event>,
     inbox: mpsc::Receiver<Request>,
+    heard: mpsc::Receiver<(WorkerId, Heard)>,
 }
 
 /// One service: its machine, and what each generation is made of.
@@ -122,8 +125,9 @@ struct WorkerRun {
     tail: Tail,
     outputs: Vec<JoinHandle<()>>,
     spawned: Instant,
+    was_ready: bool,
     /// Set by the task that looks why a worker died before HELLO.
-    hint: Rc<Cell<Option<Failure>>>,
+    explained: Rc<Cell<Option<Failure>>>,
     notes: Vec<String>,
     kind: String,
 }
@@ -136,78 +140,69 @@ struct Round {
     reply: oneshot::Sender<Result<Vec<ServiceStatus>, ReloadError>>,
 }
 
-/// What the task that watches a process says.
-enum Gone {
-    Exited,
-    /// Its last lines have been logged.
-    Settled,
-}
-
 struct Shell {
     socket: PathBuf,
     threads: Box<dyn Threads>,
     epoch: Instant,
     next_id: WorkerId,
     services: BTreeMap<Arc<str>, Run>,
+    /// Started after the first workers, which it must not delay.
+    guardian: Option<Guardian>,
     workers: HashMap<WorkerId, WorkerRun>,
     round: Option<Round>,
     pending: VecDeque<(Arc<str>, Event)>,
     ready_waiters: Vec<oneshot::Sender<Result<Vec<ServiceStatus>, StartError>>>,
     stop_waiters: Vec<oneshot::Sender<()>>,
     stopping: bool,
-    said: mpsc::Sender<(WorkerId, Said)>,
-    said_inbox: Option<mpsc::Receiver<(WorkerId, Said)>>,
-    gone: mpsc::UnboundedSender<(WorkerId, Gone)>,
-    gone_inbox: Option<mpsc::UnboundedReceiver<(WorkerId, Gone)>>,
+    heard: mpsc::Sender<(WorkerId, Heard)>,
 }
 
 impl Shell {
-    fn new(socket: PathBuf, threads: Box<dyn Threads>) -> Shell {
-        let (said, said_inbox) = mpsc::channel(SAID_MAX);
-        // Two messages a process: bounded by the processes themselves.
-        let (gone, gone_inbox) = mpsc::unbounded_channel();
+    fn new(socket: PathBuf, threads: Box<dyn Threads>, heard: mpsc::Sender<(WorkerId, Heard)>) -> Shell {
         Shell {
             socket,
             threads,
             epoch: Instant::now(),
             next_id: 1,
             services: BTreeMap::new(),
+            guardian: None,
             workers: HashMap::new(),
             round: None,
             pending: VecDeque::new(),
             ready_waiters: Vec::new(),
             stop_waiters: Vec::new(),
             stopping: false,
-            said,
-            said_inbox: Some(said_inbox),
-            gone,
-            gone_inbox: Some(gone_inbox),
+            heard,
         }
     }
 
     async fn run(mut self, services: Vec<ServiceSpec>, inputs: Inputs) {
-        let (Some(mut said), Some(mut gone)) = (self.said_inbox.take(), self.gone_inbox.take()) else { return };
-        let Inputs { listener, mut events, mut inbox } = inputs;
-        let (greeted, mut arrivals) = mpsc::channel(SAID_MAX);
+        let Inputs { listener, mut events, mut inbox, mut heard } = inputs;
+        let (greeted, mut arrivals) = mpsc::channel(HEARD_MAX);
         let door = spawn_local(hello::greet(listener, greeted));
         for spec in services {
             let name = spec.name.clone();
             self.add(spec);
             self.feed(&name, Event::Start);
         }
+        let mut guardian = Guardian::start();
+        self.workers.values().filter_map(|run| run.process.as_ref()).for_each(|process| guardian.watch(process.pid()));
+        self.guardian = Some(guardian);
         let mut usage_at = self.epoch + USAGE_INTERVAL;
         let mut events_open = true;
         loop {
             let deadline = self.next_deadline(usage_at);
             tokio::select! {
                 Some(arrival) = arrivals.recv() => self.arrived(arrival),
-                Some((worker, said)) = said.recv() => self.heard(worker, said),
-                Some((worker, how)) = gone.recv() => self.process_gone(worker, how),
+                Some((worker, what)) = heard.recv() => self.heard(worker, what),
                 event = events.recv(), if events_open => match event {
                     Some(link::Event::LinkClosed { worker, thread, why }) => {
                         self.feed_worker(worker, Event::LinkClosed(worker, thread, why));
                     }
-                    None => events_open = false,
+                    None => {
+                        events_open = false;
+                        self.threads_gone();
+                    }
                 },
                 request = inbox.recv() => match request {
                     Some(request) => self.requested(request),
@@ -215,9 +210,9 @@ impl Shell {
                 },
                 () = tokio::time::sleep_until(deadline.into()) => {
                     // What has been said must be heard before silence is judged.
-                    for _ in 0..SAID_MAX {
-                        let Ok((worker, said)) = said.try_recv() else { break };
-                        self.heard(worker, said);
+                    for _ in 0..HEARD_MAX {
+                        let Ok((worker, what)) = heard.try_recv() else { break };
+                        self.heard(worker, what);
                     }
                     if usage_at <= Instant::now() {
                         usage_at = Instant::now() + USAGE_INTERVAL;
@@ -231,6 +226,14 @@ impl Shell {
         // Nobody can ask for anything any more: the front is over. Dropping a process kills it.
         door.abort();
         self.workers.clear();
+    }
+
+    /// The front has ended before the supervisor: nobody will say any more that a link is over.
+    fn threads_gone(&mut self) {
+        let names: Vec<Arc<str>> = self.services.keys().cloned().collect();
+        for name in names {
+            self.feed(&name, Event::ThreadsGone);
+        }
     }
 
     fn now(&self) -> Duration {
@@ -365,23 +368,27 @@ impl Shell {
             tail: tail.clone(),
             outputs: Vec::new(),
             spawned: Instant::now(),
-            hint: Rc::default(),
+            was_ready: false,
+            explained: Rc::default(),
             notes: Vec::new(),
             kind: String::new(),
         };
         match started {
             Ok((process, Ends { stdout, stderr, exit })) => {
                 tracing::debug!(worker = &*run.name, pid = process.pid(), "started {}", run.spec.worker.interpreter.path.display());
+                if let Some(guardian) = &mut self.guardian {
+                    guardian.watch(process.pid());
+                }
                 run.process = Some(process);
                 run.outputs = vec![
                     spawn_local(log_lines(stdout, Source::Stdout, run.name.clone(), tail.clone())),
                     spawn_local(log_lines(stderr, Source::Stderr, run.name.clone(), tail)),
                 ];
-                let gone = self.gone.clone();
+                let heard = self.heard.clone();
                 spawn_local(async move {
                     // An error would mean that the descriptor is unusable: the process is then killed and waited for.
                     let _ = exit.readable().await.map(|mut guard| guard.retain_ready());
-                    let _ = gone.send((worker, Gone::Exited));
+                    let _ = heard.send((worker, Heard::Exited)).await;
                 });
             }
             Err(error) => {
@@ -419,7 +426,7 @@ impl Shell {
             self.feed_worker(worker, Event::Violation(worker, text));
             return;
         }
-        run.control = Some(Control::open(stream, worker, self.said.clone()));
+        run.control = Some(Control::open(stream, worker, self.heard.clone()));
         let interpreter = &run.spec.worker.interpreter;
         if let Err((error, hint)) = interpreter.language.check_version(&version) {
             let error = format!("{} ({}): {error}", interpreter.path.display(), interpreter.why);
@@ -451,54 +458,64 @@ impl Shell {
         }
     }
 
-    fn heard(&mut self, worker: WorkerId, said: Said) {
-        let event = match said {
-            Said::Ready(ready) => {
+    fn heard(&mut self, worker: WorkerId, what: Heard) {
+        let event = match what {
+            Heard::Exited => return self.exited(worker),
+            Heard::Settled => return self.settled(worker),
+            Heard::Ready(ready) => {
                 if let Some(run) = self.workers.get_mut(&worker) {
                     run.kind = ready.kind;
                     run.notes = ready.notes;
                 }
                 Event::Ready(worker)
             }
-            Said::Failed(failure) => Event::Failed(worker, failure),
-            Said::Pong => Event::Pong(worker),
-            Said::Violation(text) => Event::Violation(worker, text),
-            Said::Closed => Event::ControlClosed(worker),
+            Heard::Failed(failure) => Event::Failed(worker, failure),
+            Heard::Pong => Event::Pong(worker),
+            Heard::Violation(text) => Event::Violation(worker, text),
+            Heard::Closed => Event::ControlClosed(worker),
         };
         self.feed_worker(worker, event);
     }
 
-    /// A process has exited; what it leaves is settled before it is forgotten.
-    fn process_gone(&mut self, worker: WorkerId, how: Gone) {
+    /// A process has exited.
+    fn exited(&mut self, worker: WorkerId) {
         let Some(run) = self.workers.get_mut(&worker) else { return };
-        let phase = self.services.get(&run.service).and_then(|s| s.machine.phase(worker));
-        let early = phase == Some(Phase::Starting);
-        if early && matches!(how, Gone::Exited) {
-            // It served nothing, so nobody waits for its links; its last words are the best explanation there is.
-            let outputs = std::mem::take(&mut run.outputs);
-            let interpreter = run.control.is_none().then(|| run.spec.worker.interpreter.clone());
-            let (gone, hint) = (self.gone.clone(), run.hint.clone());
-            spawn_local(async move {
-                collect_output(outputs, LAST_LINES_TIMEOUT).await;
-                if let Some(interpreter) = interpreter {
-                    hint.set(probe_version(&interpreter).await);
-                }
-                let _ = gone.send((worker, Gone::Settled));
-            });
-            return;
+        if run.was_ready {
+            return self.settled(worker);
         }
-        let exit = run.process.take().map(|process| process.reap().to_string()).unwrap_or_default();
-        let failure = match run.hint.take() {
-            Some(failure) => Failure { stack: run.tail.text(), ..failure },
-            None if early => Failure { error: format!("{exit} before it was ready"), stack: run.tail.text(), hint: String::new() },
-            None if exit.contains("SIGKILL") => {
-                let hint = "if nobody killed it, look for the kernel's out-of-memory killer (dmesg)".to_owned();
-                Failure { error: exit, hint, ..Failure::default() }
+        // It served nothing, so nobody waits for its links; its last words are the best explanation there is.
+        let last_words = std::mem::take(&mut run.outputs).into_iter().chain(run.control.as_mut().and_then(Control::take_listener));
+        let last_words: Vec<JoinHandle<()>> = last_words.collect();
+        let interpreter = run.control.is_none().then(|| run.spec.worker.interpreter.clone());
+        let (heard, explained) = (self.heard.clone(), run.explained.clone());
+        spawn_local(async move {
+            finish_reading(last_words, LAST_WORDS_TIMEOUT).await;
+            if let Some(interpreter) = interpreter {
+                explained.set(probe_version(&interpreter).await);
             }
-            None => Failure { error: exit, ..Failure::default() },
-        };
-        let outputs = std::mem::take(&mut run.outputs);
-        spawn_local(collect_output(outputs, OUTPUT_GRACE));
+            let _ = heard.send((worker, Heard::Settled)).await;
+        });
+    }
+
+    /// A process has exited and its last words are known: it is buried, and its children with it.
+    fn settled(&mut self, worker: WorkerId) {
+        let Some(run) = self.workers.get_mut(&worker) else { return };
+        let Some(process) = run.process.take() else { return };
+        if let Some(guardian) = &mut self.guardian {
+            process.kill();
+            guardian.release(process.pid());
+        }
+        let exit = process.reap().to_string();
+        let mut failure = Failure { error: exit, ..Failure::default() };
+        if failure.error.contains("SIGKILL") {
+            failure.hint = "if nobody killed it, look for the kernel's out-of-memory killer (dmesg)".to_owned();
+        }
+        if !run.was_ready {
+            failure.error.push_str(" before it was ready");
+            failure = run.explained.take().unwrap_or(failure);
+            failure.stack = run.tail.text();
+        }
+        spawn_local(finish_reading(std::mem::take(&mut run.outputs), OUTPUT_GRACE));
         let service = run.service.clone();
         self.feed(&service, Event::Exited(worker, failure));
     }
@@ -566,7 +583,8 @@ impl Shell {
     }
 
     fn note_ready(&mut self, service: &Arc<str>, worker: WorkerId) {
-        let Some(run) = self.workers.get(&worker) else { return };
+        let Some(run) = self.workers.get_mut(&worker) else { return };
+        run.was_ready = true;
         let took = run.spawned.elapsed().as_millis();
         let pid = run.process.as_ref().map_or(0, Process::pid);
         tracing::info!(worker = &*run.name, pid, "{} is ready ({}, {took} ms)", run.name, run.kind);
@@ -811,11 +829,12 @@ impl Shell {
     }
 }
 
-async fn collect_output(outputs: Vec<JoinHandle<()>>, patience: Duration) {
+/// Waits for tasks that read what a process has left, and ends those whose source a surviving child holds open.
+async fn finish_reading(readers: Vec<JoinHandle<()>>, patience: Duration) {
     let deadline = tokio::time::Instant::now() + patience;
-    for mut output in outputs {
-        if tokio::time::timeout_at(deadline, &mut output).await.is_err() {
-            output.abort();
+    for mut reader in readers {
+        if tokio::time::timeout_at(deadline, &mut reader).await.is_err() {
+            reader.abort();
         }
     }
 }

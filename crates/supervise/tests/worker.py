@@ -60,6 +60,9 @@ def main(behaviour):
     if behaviour == "impostor":
         connect("control", token="0" * 64)
     control = connect("control")
+    if behaviour == "exit-connected":
+        sys.stderr.write("said on its way out\n")
+        sys.exit(4)
     if behaviour == "fail":
         failure = {"error": "No module named 'app'", "stack": "Traceback:\n  line 1", "hint": "look for app.py"}
         control.sendall(message(FAILED, failure))
@@ -86,15 +89,16 @@ def main(behaviour):
     if behaviour == "two-links-alike":
         connect(0)
     control.sendall(message(READY, {"kind": "asgi", "notes": ["a note"]}))
-    if behaviour == "exit-after-ready":
-        sys.exit(7)
-    if behaviour == "speak-out-of-turn":
-        control.sendall(frame(DRAIN))
     if behaviour == "close-a-link":
         links[0].close()
-    if behaviour == "ready-then-segfault":
-        os.kill(os.getpid(), signal.SIGSEGV)
     for kind, payload in frames(control):
+        # Only a worker that serves is pinged.
+        if kind == PING and behaviour == "exit":
+            sys.exit(7)
+        if kind == PING and behaviour == "segfault":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if kind == PING and behaviour == "speak-out-of-turn":
+            control.sendall(frame(DRAIN))
         if kind == PING and behaviour != "hang":
             control.sendall(frame(PONG, payload))
         if kind == DRAIN and behaviour != "stubborn":

@@ -325,7 +325,8 @@ async fn check_start_error(behaviour: &str, change: impl FnOnce(&mut ServiceSpec
 async fn failing_starts_are_explained() {
     check_start_error("fail", |_| {}, &["No module named 'app'", "Traceback:\n", "hint: look for app.py"]).await;
     check_start_error("raise", |_| {}, &["exited with status 1 before it was ready", "the database is on holiday"]).await;
-    check_start_error("exit-3", |_| {}, &["exited with status 3"]).await;
+    check_start_error("exit-3", |_| {}, &["exited with status 3 before it was ready"]).await;
+    check_start_error("exit-connected", |_| {}, &["status 4 before it was ready", "said on its way out"]).await;
     check_start_error("old", |s| s.policy.exit_grace = Duration::from_millis(10), &["python 3.9.1 is too old"]).await;
     check_start_error("impostor", |s| s.policy.start_timeout = Duration::from_millis(10), &["start_timeout"]).await;
     let short = |s: &mut ServiceSpec| s.policy.start_timeout = Duration::from_millis(300);
@@ -377,11 +378,11 @@ async fn check_replaced(behaviour: &str, change: impl FnOnce(&mut ServiceSpec), 
 
 #[tokio::test]
 async fn misbehaving_workers_are_replaced() {
-    check_replaced("exit-after-ready", |_| {}, "exited with status 7").await;
-    check_replaced("ready-then-segfault", |_| {}, "signal 11 (SIGSEGV").await;
-    check_replaced("speak-out-of-turn", |_| {}, "broke the link protocol: Drain on the control link").await;
-    let hang = |s: &mut ServiceSpec| s.policy.hang_timeout = Some(Duration::from_millis(50));
-    check_replaced("hang", hang, "did not answer for").await;
+    let pinged = |s: &mut ServiceSpec| s.policy.hang_timeout = Some(Duration::from_secs(1));
+    check_replaced("exit", pinged, "exited with status 7").await;
+    check_replaced("segfault", pinged, "signal 11 (SIGSEGV").await;
+    check_replaced("speak-out-of-turn", pinged, "broke the link protocol: Drain on the control link").await;
+    check_replaced("hang", pinged, "did not answer for").await;
 }
 
 #[tokio::test]
@@ -523,7 +524,8 @@ async fn a_reload_activates_the_new_before_it_retires_the_old() {
 async fn a_reload_that_fails_changes_nothing() {
     let mut fixture = start("ok", |_| {});
     fixture.handle.wait_ready().await.unwrap();
-    let old = [fixture.until_active().await, fixture.until_active().await];
+    let mut old = [fixture.until_active().await, fixture.until_active().await];
+    old.sort();
     let services = vec![spec(&fixture.name, &fixture.folder, "ok", 1), spec("broken", &fixture.folder, "fail", 1)];
     let error = fixture.handle.reload(services, || panic!("must not be swapped")).await.unwrap_err();
     let ReloadError::Failed(start) = &error else { panic!("{error}") };
@@ -601,13 +603,18 @@ async fn workers_are_recycled_by_memory() {
     fixture.end().await;
 }
 
+/// The process id in a line that a worker of the kind "family" has printed.
+fn child_in(line: &str) -> u32 {
+    let (_, number) = line.split_once("child ").unwrap();
+    number.split(' ').next().unwrap().parse().unwrap()
+}
+
 #[tokio::test]
 async fn a_killed_workers_children_die_with_it() {
     let mut fixture = start("family", |s| s.policy.workers = 1);
     fixture.until_active().await;
     let line = fixture.until_logged("child ").await;
-    let (_, number) = line.split_once("child ").unwrap();
-    let child: u32 = number.split(' ').next().unwrap().parse().unwrap();
+    let child = child_in(&line);
     kill(fixture.pids().await[0], Signal::KILL);
     until_gone(child).await;
     fixture.end().await;
@@ -636,14 +643,18 @@ async fn front_to_be_killed() {
     while fixture.handle.status().await[0].ready < 2 {
         tokio::task::yield_now().await;
     }
-    println!("workers {:?}", fixture.pids().await);
+    let mut pids = fixture.pids().await;
+    if behaviour == "family" {
+        pids.push(child_in(&fixture.until_logged("child ").await));
+    }
+    println!("workers {pids:?}");
     std::future::pending::<()>().await;
 }
 
 #[tokio::test]
 async fn no_worker_survives_a_killed_front() {
-    // The second kind does not even notice that its control link has ended.
-    for behaviour in ["ok", "outlive"] {
+    // The second kind does not even notice that its control link has ended; the third has a child each.
+    for (behaviour, processes) in [("ok", 2), ("outlive", 2), ("family", 3)] {
         let mut front = Program::new(std::env::current_exe().unwrap())
             .args(["--exact", "front_to_be_killed", "--ignored", "--nocapture"])
             .env("BEHAVIOUR", behaviour)
@@ -653,7 +664,7 @@ async fn no_worker_survives_a_killed_front() {
         let mut lines = BufReader::new(front.stdout.take().unwrap()).lines();
         let line = lines.find_map(|line| line.unwrap().split_once("workers [").map(|(_, pids)| pids.to_owned())).unwrap();
         let pids: Vec<u32> = line.trim_end_matches(']').split(", ").map(|pid| pid.parse().unwrap()).collect();
-        assert_eq!(pids.len(), 2);
+        assert_eq!(pids.len(), processes);
         front.kill().unwrap();
         front.wait().unwrap();
         for pid in pids {

@@ -239,6 +239,16 @@ fn streams_are_cut_when_draining_takes_too_long() {
 }
 
 #[test]
+fn nobody_waits_for_links_of_a_front_that_has_ended() {
+    let mut bench = Bench::started(1);
+    assert!(bench.feed(Event::ThreadsGone).is_empty());
+    assert_eq!(bench.feed(Event::Stop), ["retire 1", "drain 1"]);
+    let mut bench = Bench::started(1);
+    assert_eq!(bench.feed(Event::Stop), ["retire 1"]);
+    assert_eq!(bench.feed(Event::ThreadsGone), ["drain 1"]);
+}
+
+#[test]
 fn stopping_while_starting_asks_by_signal() {
     let mut bench = Bench::new(policy(1));
     bench.feed(Event::Start);
