@@ -67,6 +67,22 @@ pub fn seconds_since_epoch(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
 }
 
+/// Seconds since the Unix epoch of a time in the calendar, UTC: 0 for times before 1970, `None` for what is no
+/// time (a thirteenth month). Days are checked against the longest month only.
+pub fn seconds_of_civil(year: u32, month: u32, day: u32, hour: u32, minute: u32, second: u32) -> Option<u64> {
+    let valid = (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24 && minute < 60 && second <= 60;
+    if !valid || year > 9999 {
+        return None;
+    }
+    if year < 1970 {
+        return Some(0);
+    }
+    // The inverse of `Civil::from_unix`, with years counted from March as there.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1 - 719_468;
+    Some(u64::from(days) * 86_400 + u64::from(hour * 3600 + minute * 60 + second))
+}
+
 /// A second in the proleptic Gregorian calendar, UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Civil {
@@ -158,6 +174,8 @@ mod tests {
             let seconds = day * 86_400 + day % 86_400;
             let other = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds));
             assert_eq!(std::str::from_utf8(&http_date(seconds)).unwrap(), other);
+            let Civil { year, month, day, hour, minute, second, .. } = Civil::from_unix(seconds);
+            assert_eq!(seconds_of_civil(year, month, day, hour, minute, second), Some(seconds));
         }
     }
 
