@@ -43,7 +43,7 @@ class Server:
         if config is not None:
             (folder / "bireme.toml").write_text(config)
         flags = [word for address in listen for word in ("--listen", address)]
-        environment = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "BIREME")}
+        environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV" and not name.startswith("BIREME")}
         environment |= {"NEXT_TELEMETRY_DISABLED": "1", "PYTHONDONTWRITEBYTECODE": "1"} | (env or {})
         self.process = subprocess.Popen(
             [BIREME, "serve", *arguments, *flags],
