@@ -148,6 +148,7 @@ class Exchange {
       this.sendCredit -= next - at;
       this.send(bytes.subarray(at, next), { end: end && next === bytes.length });
       at = next;
+      this.#wake();
     }
     return at;
   }
