@@ -600,10 +600,16 @@ impl Shell {
     fn note_start_failed(&mut self, service: &Arc<str>, worker: WorkerId, why: Failure, restart_in: Option<Duration>) {
         let (Some(run), Some(service)) = (self.workers.get(&worker), self.services.get_mut(service)) else { return };
         let then = restart_text(restart_in);
-        if service.last_failure.as_ref() == Some(&why) {
+        if !service.first_ready && self.round.is_none() {
+            // If no worker starts at all, who waits for the start shows the whole of it, as the last thing said.
+            tracing::error!(worker = &*run.name, "{} did not start: {}{then}", run.name, why.error);
+        } else if service.last_failure.as_ref() == Some(&why) {
             tracing::error!(worker = &*run.name, "{} did not start, for the same reason{then}", run.name);
         } else {
-            tracing::error!(worker = &*run.name, "{} did not start: {why}{then}", run.name);
+            // Output is in the log already, line by line.
+            let stack = if why.stack == run.tail.text() { String::new() } else { why.stack.clone() };
+            let shown = Failure { stack, ..why.clone() };
+            tracing::error!(worker = &*run.name, "{} did not start: {shown}{then}", run.name);
             service.last_failure = Some(why);
         }
     }
