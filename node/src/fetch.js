@@ -37,7 +37,8 @@ class FetchExchange extends LinkStream {
 
   onBody(bytes) {
     if (this.bodyController !== null) {
-      this.bodyController.enqueue(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+      // A copy: a byte stream detaches what it is given, and the whole of Buffer's pool would go with it.
+      this.bodyController.enqueue(new Uint8Array(bytes));
       if (this.bodyController.desiredSize > 0) this.grant();
       return;
     }

@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from harness.apps import ASGI, CORE, Kind
-from harness.server import BIREME, Server
+from harness.server import BIREME, TOUCHED, Server
+
+LOG_LINES_SHOWN = 40
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -15,6 +17,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if not BIREME.exists():
         raise pytest.UsageError(f"{BIREME} is missing; run the tests with: cargo xtask test e2e")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    TOUCHED.clear()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
+    """A failed test shows what the servers it talked to have said last."""
+    report = yield
+    if report.failed:
+        for server in TOUCHED:
+            report.sections.append((f"log of {server.folder.name}", "\n".join(server.lines[-LOG_LINES_SHOWN:])))
+    return report
 
 
 @pytest.fixture

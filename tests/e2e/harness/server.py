@@ -21,6 +21,10 @@ START_SECONDS = 60.0
 ADDRESS = re.compile(r"\b(https?)://(127\.0\.0\.1|\[::1\]|localhost):(\d+)")
 
 
+TOUCHED: list["Server"] = []
+"""Servers that the running test has asked for an address; conftest.py shows their logs when it fails."""
+
+
 class Failed(Exception):
     """The server did not do what the test waited for; holds the log."""
 
@@ -104,13 +108,18 @@ class Server:
     @property
     def url(self) -> str:
         """`http://127.0.0.1:PORT`, once the server says so."""
-        match = self.wait_for(ADDRESS)
+        match = self._address()
         return f"{match[1]}://{match[2]}:{match[3]}"
 
     @property
     def port(self) -> int:
         """Its TCP port."""
-        return int(self.wait_for(ADDRESS)[3])
+        return int(self._address()[3])
+
+    def _address(self) -> re.Match[str]:
+        if self not in TOUCHED:
+            TOUCHED.append(self)
+        return self.wait_for(ADDRESS)
 
     def client(self, **options) -> httpx.Client:
         """A client for this server that follows nothing and trusts no environment."""

@@ -117,7 +117,7 @@ async def inspect(scope, send):
             "scheme": scope["scheme"],
             "client": scope["client"][0] if scope["client"] else "",
             "root_path": scope.get("root_path", ""),
-            "headers": [(name.decode(), value.decode()) for name, value in scope["headers"]],
+            "headers": [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]],
         },
     )
 
