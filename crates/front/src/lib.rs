@@ -7,6 +7,7 @@
 pub mod accept;
 mod active;
 pub mod access_log;
+pub mod compress;
 pub mod date;
 mod deadline;
 mod dispatch;
@@ -142,9 +143,9 @@ impl Front {
         self.shared.connections.load(Ordering::Acquire)
     }
 
-    /// Accepts no more, lets requests end for at most `deadline`, then cuts what is left. Blocks; says how many
-    /// connections were cut.
-    pub fn drain(self, deadline: Duration) -> usize {
+    /// Accepts no more and lets requests end for at most `deadline`. Blocks; says how many connections are still
+    /// open then. The links stay, so that workers can be told to stop afterwards; [`Front::stop`] comes last.
+    pub fn drain(&self, deadline: Duration) -> usize {
         for thread in &self.threads {
             let _ = thread.orders.send(Order::Drain);
         }
@@ -152,14 +153,18 @@ impl Front {
         while self.connections() > 0 && Instant::now() < end {
             std::thread::sleep(DRAIN_POLL);
         }
-        let cut = self.connections();
-        for Handle { orders, join } in self.threads {
-            drop(orders);
-            if cut == 0 {
-                let _ = join.join();
-            }
+        self.connections()
+    }
+
+    /// Ends the threads and cuts what is left.
+    pub fn stop(self) {
+        for thread in &self.threads {
+            let _ = thread.orders.send(Order::Stop);
         }
-        cut
+        for thread in self.threads {
+            // A thread that panicked has said so; the others end all the same.
+            let _ = thread.join.join();
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use config::Settings;
@@ -28,6 +28,8 @@ pub enum Order {
     Configure(Arc<Settings>),
     /// Accept no more; close connections when their requests are answered.
     Drain,
+    /// End at once.
+    Stop,
 }
 
 /// What all threads share.
@@ -110,13 +112,10 @@ impl Thread {
             tokio::select! {
                 biased;
                 order = orders.recv() => match order {
+                    Some(Order::Stop) | None => return,
                     Some(order) => self.carry_out(order),
-                    None => return,
                 },
                 _ = tick.tick() => self.deadlines.sweep(),
-            }
-            if self.draining() && self.shared.connections.load(Ordering::Acquire) == 0 {
-                return;
             }
         }
     }
@@ -130,6 +129,7 @@ impl Thread {
                     Err(error) => tracing::error!(%error, "the new routes can't be read; the old ones stay"),
                 }
             }
+            Order::Stop => {}
             Order::Drain => {
                 self.draining.set(true);
                 self.drained.notify_waiters();
