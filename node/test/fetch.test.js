@@ -214,7 +214,7 @@ test('a collected upload arrives whole', async (t) => {
 test('the signal aborts and the body fails when the client goes away', async (t) => {
   const front = await serve(t, handler(`
     if (request.url.endsWith('/seen')) { await all; return Response.json(seen); }
-    request.signal.addEventListener('abort', () => { seen.push('aborted'); settle(); });
+    request.signal.addEventListener('abort', () => { seen.push('aborted'); setImmediate(settle); });
     try { await request.text(); } catch (error) { seen.push(error.name); }
     await new Promise((resolve) => setImmediate(resolve));
     return new Response('nobody hears');`, `const seen = []; let settle; const all = new Promise((r) => (settle = r));`));
