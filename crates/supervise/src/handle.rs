@@ -69,7 +69,7 @@ impl Handle {
     ) -> Result<Vec<ServiceStatus>, ReloadError> {
         let swap = Box::new(swap);
         let answer = self.ask(|reply| Request::Reload { services, swap, reply }).await;
-        answer.unwrap_or_else(|| Err(ReloadError::Stopping))
+        answer.unwrap_or(Err(ReloadError::Stopping))
     }
 
     /// What every worker is doing. Empty when the supervisor has ended.
@@ -86,6 +86,12 @@ impl Handle {
     /// Kills every worker; returns when the last process is gone.
     pub async fn kill(&self) {
         let _ = self.ask(Request::Kill).await;
+    }
+
+    /// Returns when the supervisor's thread has ended, which it does not while this handle lives, unless it panicked.
+    /// No worker is left then: the kernel has killed them.
+    pub async fn ended(&self) {
+        self.requests.closed().await;
     }
 
     /// `None` when the supervisor has ended.

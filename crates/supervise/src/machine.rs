@@ -158,8 +158,15 @@ pub enum Note {
     Ready(WorkerId),
     /// The first worker of the service serves.
     FirstReady,
-    /// The worker ended as it was told to.
-    Left(WorkerId),
+    /// The worker ended after it was told to.
+    Left {
+        /// Which.
+        worker: WorkerId,
+        /// How it ended.
+        how: Failure,
+        /// It had to be killed.
+        killed: bool,
+    },
     /// The worker ended by itself after it was ready, or was killed for a reason.
     Lost {
         /// Which.
@@ -258,8 +265,10 @@ struct Life {
     links: Vec<LinkLife>,
     /// When something must have happened: readiness, the last stream's end, the exit.
     deadline: Option<Duration>,
-    /// SIGTERM has been sent in `Stopping`, SIGKILL in `Dying`.
-    escalated: bool,
+    /// SIGTERM has been sent.
+    terminated: bool,
+    /// SIGKILL has been sent.
+    killed: bool,
     /// Why it is `Dying`, when that says more than the exit will.
     cause: Option<Failure>,
     ping: Ping,
@@ -383,7 +392,7 @@ impl Machine {
             Event::Commit => self.commit(turn, &mut out),
             Event::Abort => self.abort(turn, &mut out),
             Event::Stop => self.stop(turn, &mut out),
-            Event::Kill => self.kill(turn, &mut out),
+            Event::Kill => self.kill(&mut out),
             Event::Tick => self.tick(turn, ids, &mut out),
         }
         self.tell_state(&mut out);
@@ -488,7 +497,8 @@ impl Machine {
                 ready_said: false,
                 links: vec![LinkLife::Awaited; links],
                 deadline: Some(turn.now + start_timeout),
-                escalated: false,
+                terminated: false,
+                killed: false,
                 cause: None,
                 ping: Ping::Never,
             },
@@ -560,7 +570,7 @@ impl Machine {
             Phase::Starting => {
                 // It serves nothing yet, and may be busy loading: it is asked by signal.
                 life.phase = Phase::Stopping;
-                life.escalated = true;
+                life.terminated = true;
                 life.deadline = Some(turn.now + self.policy.stop_timeout);
                 out.push(Action::Terminate(worker));
             }
@@ -594,7 +604,7 @@ impl Machine {
         }
         if at_once {
             life.phase = Phase::Dying;
-            life.escalated = true;
+            life.killed = true;
             life.deadline = None;
             out.push(Action::Detach(worker));
             out.push(Action::Kill(worker));
@@ -652,7 +662,7 @@ impl Machine {
         } else if let Some(index) = self.slot_of(worker).filter(|_| self.stage != Stage::Stopping) {
             self.slot_lost(turn, index, worker, life.ready_at, why, out);
         } else if was_told {
-            out.push(Action::Note(Note::Left(worker)));
+            out.push(Action::Note(Note::Left { worker, how: why, killed: life.killed }));
         } else if life.ready_at.is_some() {
             out.push(Action::Note(Note::Lost { worker, why, restart_in: None }));
         } else {
@@ -784,14 +794,17 @@ impl Machine {
         }
     }
 
-    fn kill(&mut self, turn: Turn, out: &mut Vec<Action>) {
+    fn kill(&mut self, out: &mut Vec<Action>) {
         if self.stage == Stage::Stopped {
             return;
         }
         self.close_down(out);
-        let workers: Vec<WorkerId> = self.lives.keys().copied().collect();
-        for worker in workers {
-            self.doom(turn, worker, None, true, out);
+        for (&worker, life) in &mut self.lives {
+            life.phase = Phase::Stopping;
+            life.killed = true;
+            life.deadline = None;
+            out.push(Action::Detach(worker));
+            out.push(Action::Kill(worker));
         }
     }
 
@@ -843,16 +856,18 @@ impl Machine {
                 out.push(Action::Detach(worker));
                 self.drain(turn, worker, out);
             }
-            Phase::Stopping if !life.escalated => {
-                life.escalated = true;
+            Phase::Stopping if !life.terminated => {
+                life.terminated = true;
                 life.deadline = Some(turn.now + self.policy.stop_timeout / 4);
                 out.push(Action::Terminate(worker));
             }
             Phase::Stopping => {
+                life.killed = true;
                 life.deadline = None;
                 out.push(Action::Kill(worker));
             }
             Phase::Dying => {
+                life.killed = true;
                 life.deadline = None;
                 if life.cause.is_none() {
                     let error = "closed a link but did not exit".to_owned();

@@ -111,6 +111,8 @@ impl Process {
         // The group's number cannot have passed to another process: the worker, even dead, keeps it until `reap`.
         if !self.reaped {
             let _ = kill_process_group(self.pid, Signal::KILL);
+            // It may have moved itself to another group.
+            let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
         }
     }
 

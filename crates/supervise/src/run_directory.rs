@@ -170,7 +170,7 @@ mod tests {
         let directory = RunDirectory::create(Some(&base)).unwrap();
         let path = directory.path().to_path_buf();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
-        assert_eq!(RunDirectory::running(Some(&base)), [path.clone()]);
+        assert_eq!(RunDirectory::running(Some(&base)), std::slice::from_ref(&path));
         drop(directory);
         assert!(!path.exists());
         fs::remove_dir_all(base).unwrap();

@@ -3,15 +3,20 @@
 //! Everything here runs on one thread, which starts every process: the kernel kills a worker when the thread
 //! that started it ends, so however this thread ends, no worker is left.
 
+mod reload;
+mod report;
+
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use link::{Command, ServiceState, WorkerId};
+use link::{Command, WorkerId};
+use reload::Round;
 use subtle::ConstantTimeEq;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
@@ -19,9 +24,9 @@ use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
 use crate::control::{Control, Heard};
 use crate::guardian::Guardian;
-use crate::handle::{Handle, ReloadError, Request, ServiceStatus, StartError, Swap, Threads, WorkerStatus};
+use crate::handle::{Handle, ReloadError, Request, ServiceStatus, StartError, Threads};
 use crate::hello::{self, Arrival, LinkName};
-use crate::machine::{Action, Event, Failure, Machine, Note, Phase, Turn};
+use crate::machine::{Action, Event, Failure, Machine, Phase, Turn};
 use crate::memory::resident_bytes;
 use crate::output::{Source, Tail, log_lines};
 use crate::process::{Ends, Identity, Process};
@@ -111,6 +116,7 @@ struct Run {
     stopped: bool,
     /// What was logged last, so that N workers that fail alike are not N stack traces.
     last_failure: Option<Failure>,
+    last_notes: Vec<String>,
 }
 
 /// One worker's process and links.
@@ -130,14 +136,6 @@ struct WorkerRun {
     explained: Rc<Cell<Option<Failure>>>,
     notes: Vec<String>,
     kind: String,
-}
-
-struct Round {
-    waiting: BTreeSet<Arc<str>>,
-    removed: Vec<Arc<str>>,
-    added: Vec<Arc<str>>,
-    swap: Swap,
-    reply: oneshot::Sender<Result<Vec<ServiceStatus>, ReloadError>>,
 }
 
 struct Shell {
@@ -266,6 +264,7 @@ impl Shell {
             failing: None,
             stopped: false,
             last_failure: None,
+            last_notes: Vec::new(),
         };
         self.services.insert(name, run);
     }
@@ -520,100 +519,6 @@ impl Shell {
         self.feed(&service, Event::Exited(worker, failure));
     }
 
-    fn service_state(&mut self, service: &Arc<str>, state: ServiceState) {
-        if let Some(run) = self.services.get_mut(service) {
-            run.failing = match &state {
-                ServiceState::Up => None,
-                ServiceState::Failing(why) => Some(why.clone()),
-            };
-        }
-        match &state {
-            ServiceState::Up => tracing::info!("service {service} is up again"),
-            ServiceState::Failing(why) => {
-                tracing::error!("service {service} has no worker left, and new ones fail: {why}; its requests get 503 until one starts");
-            }
-        }
-        self.tell_all(|| Command::Service(service.clone(), state.clone()));
-    }
-
-    fn note(&mut self, service: &Arc<str>, note: Note) {
-        match note {
-            Note::Ready(worker) => self.note_ready(service, worker),
-            Note::FirstReady => {
-                if let Some(run) = self.services.get_mut(service) {
-                    run.first_ready = true;
-                }
-            }
-            Note::Left(worker) => {
-                if let Some(run) = self.workers.get(&worker) {
-                    let served = run.shared.served.load(std::sync::atomic::Ordering::Relaxed);
-                    tracing::info!(worker = &*run.name, "{} ended as it was told to, after {served} requests", run.name);
-                }
-            }
-            Note::Lost { worker, why, restart_in } => {
-                if let Some(run) = self.workers.get(&worker) {
-                    let then = restart_text(restart_in);
-                    let in_flight = run.shared.in_flight.load(std::sync::atomic::Ordering::Relaxed);
-                    tracing::warn!(worker = &*run.name, in_flight, "{} {why}{then}", run.name);
-                }
-            }
-            Note::StartFailed { worker, why, restart_in } => self.note_start_failed(service, worker, why, restart_in),
-            Note::GaveUp(failure) => {
-                if let Some(run) = self.services.get_mut(service) {
-                    run.gave_up = Some(failure);
-                }
-            }
-            Note::Recycling(worker, why) => {
-                if let Some(run) = self.workers.get(&worker) {
-                    tracing::info!(worker = &*run.name, "replacing {}: {why}", run.name);
-                }
-            }
-            Note::Prepared => {
-                if let Some(round) = &mut self.round {
-                    round.waiting.remove(service);
-                }
-            }
-            Note::PrepareFailed(failure) => self.abandon_reload(StartError { service: service.to_string(), failure }),
-            Note::Stopped => {
-                if let Some(run) = self.services.get_mut(service) {
-                    run.stopped = true;
-                }
-            }
-        }
-    }
-
-    fn note_ready(&mut self, service: &Arc<str>, worker: WorkerId) {
-        let Some(run) = self.workers.get_mut(&worker) else { return };
-        run.was_ready = true;
-        let took = run.spawned.elapsed().as_millis();
-        let pid = run.process.as_ref().map_or(0, Process::pid);
-        tracing::info!(worker = &*run.name, pid, "{} is ready ({}, {took} ms)", run.name, run.kind);
-        for note in &run.notes {
-            tracing::info!(worker = &*run.name, "{}: {note}", run.name);
-        }
-        if let Some(service) = self.services.get_mut(service) {
-            service.kind = Some(run.kind.clone());
-            service.last_failure = None;
-        }
-    }
-
-    fn note_start_failed(&mut self, service: &Arc<str>, worker: WorkerId, why: Failure, restart_in: Option<Duration>) {
-        let (Some(run), Some(service)) = (self.workers.get(&worker), self.services.get_mut(service)) else { return };
-        let then = restart_text(restart_in);
-        if !service.first_ready && self.round.is_none() {
-            // If no worker starts at all, who waits for the start shows the whole of it, as the last thing said.
-            tracing::error!(worker = &*run.name, "{} did not start: {}{then}", run.name, why.error);
-        } else if service.last_failure.as_ref() == Some(&why) {
-            tracing::error!(worker = &*run.name, "{} did not start, for the same reason{then}", run.name);
-        } else {
-            // Output is in the log already, line by line.
-            let stack = if why.stack == run.tail.text() { String::new() } else { why.stack.clone() };
-            let shown = Failure { stack, ..why.clone() };
-            tracing::error!(worker = &*run.name, "{} did not start: {shown}{then}", run.name);
-            service.last_failure = Some(why);
-        }
-    }
-
     fn requested(&mut self, request: Request) {
         match request {
             Request::WaitReady(reply) => self.ready_waiters.push(reply),
@@ -641,86 +546,6 @@ impl Shell {
         for name in names {
             self.feed(&name, how.clone());
         }
-    }
-
-    fn reload(
-        &mut self,
-        services: Vec<ServiceSpec>,
-        swap: Swap,
-        reply: oneshot::Sender<Result<Vec<ServiceStatus>, ReloadError>>,
-    ) {
-        let refusal = if self.stopping {
-            Some(ReloadError::Stopping)
-        } else if self.round.is_some() {
-            Some(ReloadError::Busy)
-        } else {
-            check_names(&services).err().map(ReloadError::Invalid)
-        };
-        if let Some(refusal) = refusal {
-            let _ = reply.send(Err(refusal));
-            return;
-        }
-        let names: BTreeSet<Arc<str>> = services.iter().map(|spec| spec.name.clone()).collect();
-        let running: BTreeSet<Arc<str>> = self.services.keys().cloned().collect();
-        self.round = Some(Round {
-            waiting: names.clone(),
-            removed: running.difference(&names).cloned().collect(),
-            added: names.difference(&running).cloned().collect(),
-            swap,
-            reply,
-        });
-        for spec in services {
-            // A worker that cannot even be spawned ends the round at once.
-            if self.round.is_none() {
-                break;
-            }
-            let (name, policy) = (spec.name.clone(), spec.policy.clone());
-            match self.services.get_mut(&name) {
-                Some(run) => {
-                    run.specs.insert(run.machine.next_generation(), Rc::new(spec));
-                }
-                None => self.add(spec),
-            }
-            self.feed(&name, Event::Prepare(policy));
-        }
-    }
-
-    fn abandon_reload(&mut self, why: StartError) {
-        let Some(round) = self.round.take() else { return };
-        for name in self.services.keys() {
-            let end = if round.added.contains(name) { Event::Stop } else { Event::Abort };
-            self.pending.push_back((name.clone(), end));
-        }
-        let _ = round.reply.send(Err(ReloadError::Failed(why)));
-    }
-
-    /// Every new worker of every service is ready: they take over.
-    fn commit_reload(&mut self, round: Round) {
-        let names: Vec<Arc<str>> = self.services.keys().cloned().collect();
-        let mut later = Vec::new();
-        for name in names {
-            if round.removed.contains(&name) {
-                later.push((name.clone(), self.decide(&name, Event::Stop)));
-                continue;
-            }
-            let (first, rest): (Vec<Action>, Vec<Action>) =
-                self.decide(&name, Event::Commit).into_iter().partition(|a| matches!(a, Action::Activate(_)));
-            for action in first {
-                self.perform(&name, action);
-            }
-            if let Some(run) = self.services.get_mut(&name) {
-                run.first_ready = true;
-                run.gave_up = None;
-            }
-            later.push((name, rest));
-        }
-        (round.swap)();
-        for (name, actions) in later {
-            for action in actions {
-                self.perform(&name, action);
-            }
-        }
-        let _ = round.reply.send(Ok(self.status()));
     }
 
     /// After every event: answers who waits for what has come true, and forgets what is over.
@@ -786,7 +611,7 @@ impl Shell {
                     _ => None,
                 };
                 (memory.is_some() || policy.recycle_requests.is_some()).then(|| {
-                    let served = run.shared.served.load(std::sync::atomic::Ordering::Relaxed);
+                    let served = run.shared.served.load(Ordering::Relaxed);
                     (run.service.clone(), Event::Usage { worker: *worker, served, memory })
                 })
             })
@@ -794,44 +619,6 @@ impl Shell {
         for (service, event) in measured {
             self.feed(&service, event);
         }
-    }
-
-    fn status(&self) -> Vec<ServiceStatus> {
-        self.services.iter().filter_map(|(name, run)| self.service_status(name, run)).collect()
-    }
-
-    fn service_status(&self, name: &Arc<str>, run: &Run) -> Option<ServiceStatus> {
-        let now = self.now();
-        let generation = run.machine.generation();
-        let spec = run.specs.get(&generation).or_else(|| run.specs.values().next_back())?;
-        let workers = run.machine.workers().map(|view| {
-            let worker = self.workers.get(&view.worker);
-            let pid = worker.and_then(|w| w.process.as_ref()).map_or(0, Process::pid);
-            WorkerStatus {
-                name: format!("{name}#{}", view.number),
-                pid,
-                state: view.phase.as_str(),
-                uptime_ms: u64::try_from(now.saturating_sub(view.started).as_millis()).unwrap_or(u64::MAX),
-                restarts: view.restarts,
-                in_flight: worker.map_or(0, |w| w.shared.in_flight.load(std::sync::atomic::Ordering::Relaxed)),
-                served: worker.map_or(0, |w| w.shared.served.load(std::sync::atomic::Ordering::Relaxed)),
-                memory_bytes: resident_bytes(pid),
-                generation: view.generation,
-            }
-        });
-        Some(ServiceStatus {
-            name: name.to_string(),
-            language: spec.worker.interpreter.language.as_str(),
-            interpreter: spec.worker.interpreter.path.clone(),
-            why: spec.worker.interpreter.why.clone(),
-            version: run.version.clone(),
-            kind: run.kind.clone(),
-            generation,
-            wanted: spec.policy.workers,
-            ready: run.machine.ready(),
-            failing: run.failing.clone(),
-            workers: workers.collect(),
-        })
     }
 }
 
@@ -842,22 +629,6 @@ async fn finish_reading(readers: Vec<JoinHandle<()>>, patience: Duration) {
         if tokio::time::timeout_at(deadline, &mut reader).await.is_err() {
             reader.abort();
         }
-    }
-}
-
-fn check_names(services: &[ServiceSpec]) -> Result<(), String> {
-    let mut seen = BTreeSet::new();
-    match services.iter().find(|spec| !seen.insert(&spec.name)) {
-        Some(spec) => Err(format!("two services are named {}", spec.name)),
-        None => Ok(()),
-    }
-}
-
-fn restart_text(restart_in: Option<Duration>) -> String {
-    match restart_in {
-        None => String::new(),
-        Some(Duration::ZERO) => "; starting it again".to_owned(),
-        Some(pause) => format!("; starting it again in {} ms", pause.as_millis()),
     }
 }
 
@@ -885,3 +656,12 @@ fn fill_random(bytes: &mut [u8]) {
         }
     }
 }
+
+fn check_names(services: &[ServiceSpec]) -> Result<(), String> {
+    let mut seen = BTreeSet::new();
+    match services.iter().find(|spec| !seen.insert(&spec.name)) {
+        Some(spec) => Err(format!("two services are named {}", spec.name)),
+        None => Ok(()),
+    }
+}
+

@@ -99,7 +99,9 @@ fn words(actions: &[Action]) -> Vec<String> {
             Action::Service(ServiceState::Failing(why)) => format!("failing: {why}"),
             Action::Note(Note::Ready(w)) => format!("{w} ready"),
             Action::Note(Note::FirstReady) => "first ready".to_owned(),
-            Action::Note(Note::Left(w)) => format!("{w} left"),
+            Action::Note(Note::Left { worker, killed, .. }) => {
+                format!("{worker} left{}", if *killed { " by force" } else { "" })
+            }
             Action::Note(Note::Lost { worker, why, restart_in }) => {
                 format!("{worker} lost: {}{}", why.error, again(*restart_in))
             }
@@ -226,7 +228,7 @@ fn stopping_drains_then_asks_then_kills() {
     assert_eq!(bench.idle(1), ["drain 1"]);
     assert_eq!(bench.tick(), (SECOND * 6, vec!["terminate 1".to_owned()]));
     assert_eq!(bench.tick(), (SECOND * 2, vec!["kill 1".to_owned()]));
-    assert_eq!(bench.exit(1, "signal 9"), ["detach 1", "1 left", "stopped"]);
+    assert_eq!(bench.exit(1, "signal 9"), ["detach 1", "1 left by force", "stopped"]);
 }
 
 #[test]
