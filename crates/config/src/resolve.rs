@@ -713,13 +713,37 @@ impl Reader<'_> {
                 {
                     self.errors.add(at, format!("status: a redirect is 301, 302, 303, 307 or 308, not {status}"));
                 }
-                Some(crate::Target::Redirect { status, location: self.field_value(values, "redirect")? })
+                let location = self.field_value(values, "redirect")?;
+                self.check_location(&location, path, values.written("redirect").unwrap_or(place));
+                Some(crate::Target::Redirect { status, location })
             }
             _ => Some(crate::Target::Respond {
                 status: status.unwrap_or(200),
                 content_type: self.field_value(values, "content_type")?,
                 body: values.text("respond")?,
             }),
+        }
+    }
+
+    /// Every `{name}` of a redirect is something that can be filled in.
+    fn check_location(&mut self, location: &str, path: &str, place: &Place) {
+        let own = |segment: &'_ str| {
+            let name = segment.strip_prefix('{')?.strip_suffix('}')?;
+            Some(name.trim_start_matches('*').to_owned())
+        };
+        let known: Vec<String> =
+            ["path", "query", "host"].map(str::to_owned).into_iter().chain(path.split('/').filter_map(own)).collect();
+        let mut rest = location;
+        while let Some((_, after)) = rest.split_once('{') {
+            let Some((name, after)) = after.split_once('}') else {
+                self.errors.add(place, format!("redirect: \"{location}\" has a \"{{\" that nothing closes"));
+                return;
+            };
+            if !known.iter().any(|one| one == name) {
+                let names: Vec<String> = known.iter().map(|name| format!("{{{name}}}")).collect();
+                self.errors.add(place, format!("redirect: nothing is known as {{{name}}}; there are {}", names.join(", ")));
+            }
+            rest = after;
         }
     }
 

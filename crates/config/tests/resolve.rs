@@ -234,6 +234,11 @@ fn routes_say_what_they_lack() {
         "bireme.toml:6: \"index\" goes with static, and this route has \"to\"; remove it",
     );
     route("match = \"/a\"\nredirect = \"/b\"\nstatus = 304", "bireme.toml:6: status: a redirect is 301, 302, 303, 307 or 308, not 304");
+    route(
+        "match = \"/{lang}/*\"\nredirect = \"/{lnag}{query}\"",
+        "bireme.toml:5: redirect: nothing is known as {lnag}; there are {path}, {query}, {host}, {lang}",
+    );
+    route("match = \"/*\"\nredirect = \"/{a\"", "bireme.toml:5: redirect: \"/{a\" has a \"{\" that nothing closes");
     route("match = \"/*\"\nto = \"web\"\nstrip_prefix = true", "bireme.toml:6: strip_prefix: \"/*\" has no prefix to strip");
     route("match = \"/api/*\"\nto = \"web\"\nstrip_prefix = \"/ap\"", "bireme.toml:6: strip_prefix: \"/ap\" is not how \"/api/*\" begins");
     route(

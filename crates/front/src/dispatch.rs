@@ -277,7 +277,7 @@ fn is_connection_option(head: &Head<'_>, name: &[u8]) -> bool {
         .any(|(_, value)| list_members(value).any(|option| option.eq_ignore_ascii_case(name)))
 }
 
-/// Fills `{path}`, `{query}`, `{host}` and the pattern's parameters into a redirect's location. What the
+/// Fills `{path}`, `{query}` (with its question mark), `{host}` and the pattern's parameters into a redirect's location. What the
 /// client sent has passed the head's checks and cannot hold a line break.
 fn fill_location(template: &str, head: &Head<'_>, found: &route::Found<'_, '_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(template.len() + head.target.len());
@@ -285,20 +285,25 @@ fn fill_location(template: &str, head: &Head<'_>, found: &route::Found<'_, '_>) 
     while let Some(open) = rest.find('{') {
         out.extend_from_slice(&rest.as_bytes()[..open]);
         let Some(close) = rest[open..].find('}') else { break };
-        match &rest[open + 1..open + close] {
+        let name = &rest[open + 1..open + close];
+        // The pattern's own parameters come first: `/old/{*path}` to `/new/{path}` means the rest, not the whole path.
+        let param = found.params.iter().find(|(known, _)| *known == name);
+        match (param, name) {
+            (Some((_, value)), _) => out.extend_from_slice(value),
             // "//host" at the start would be a place on another server.
-            "path" if out.is_empty() && head.path().starts_with(b"//") => {
+            (None, "path") if out.is_empty() && head.path().starts_with(b"//") => {
                 out.push(b'/');
                 out.extend_from_slice(without_leading_slashes(head.path()));
             }
-            "path" => out.extend_from_slice(head.path()),
-            "query" => out.extend_from_slice(head.query()),
-            "host" => out.extend_from_slice(head.host),
-            name => {
-                if let Some((_, value)) = found.params.iter().find(|(known, _)| *known == name) {
-                    out.extend_from_slice(value);
-                }
+            (None, "path") => out.extend_from_slice(head.path()),
+            (None, "query") if head.query().is_empty() => {}
+            (None, "query") => {
+                out.push(b'?');
+                out.extend_from_slice(head.query());
             }
+            (None, "host") => out.extend_from_slice(head.host),
+            // Names are checked when the configuration is read.
+            (None, _) => {}
         }
         rest = &rest[open + close + 1..];
     }

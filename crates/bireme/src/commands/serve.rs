@@ -304,25 +304,28 @@ impl Server {
 
     /// Workers that fail at the start mean that no request would ever be answered.
     async fn give_up(mut self, error: &StartError) -> Result<ExitCode, Stop> {
-        tracing::error!("{error}");
-        tracing::error!("nothing is served; correct this and start again");
+        // The worker's own stack stands above already.
+        let why = &error.failure.error;
+        tracing::error!("nothing is served, because service {} did not start: {why}; correct this and start again", error.service);
         self.stop().await?;
         Ok(ExitCode::FAILURE)
     }
 
     /// Lets requests end, then workers; a second signal ends both at once.
     async fn stop(&mut self) -> Result<ExitCode, Stop> {
+        // Whoever asks from now on hears that the server is stopping.
+        self.control.close();
         let front = lock(&self.front).take();
         let (deadline, supervisor) = (self.settings.timeouts.drain, self.supervisor.clone());
         let drain = async move {
-            let cut = match front {
-                Some(front) => tokio::task::spawn_blocking(move || front.drain(deadline)).await.unwrap_or(0),
-                None => 0,
+            let front = match front {
+                Some(front) => drain_front(front, deadline).await,
+                None => None,
             };
-            if cut > 0 {
-                tracing::warn!("{cut} connections were still open after {deadline:?} and have been cut");
-            }
             supervisor.stop().await;
+            if let Some(front) = front {
+                blocking(move || front.stop()).await;
+            }
         };
         let drained = tokio::select! {
             () = drain => true,
@@ -339,6 +342,26 @@ impl Server {
         tracing::info!("stopped");
         Ok(if drained { ExitCode::SUCCESS } else { ExitCode::from(130) })
     }
+}
+
+/// Lets requests end. Links stay open, so that workers can be retired in peace, unless the deadline has passed.
+async fn drain_front(front: Front, deadline: Duration) -> Option<Front> {
+    let drained = blocking(move || {
+        let left = front.drain(deadline);
+        (front, left)
+    });
+    let (front, left) = drained.await?;
+    if left == 0 {
+        return Some(front);
+    }
+    tracing::warn!("{left} connections were still busy after {deadline:?} and are cut");
+    blocking(move || front.stop()).await;
+    None
+}
+
+/// `None` if the work panicked, which has been printed.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    tokio::task::spawn_blocking(work).await.ok()
 }
 
 const KILL_TIMEOUT: Duration = Duration::from_secs(5);
