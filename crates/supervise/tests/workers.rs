@@ -82,9 +82,13 @@ struct Fixture {
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
+fn folder_of(process: u32, name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("bireme-supervise-{process}-{name}"))
+}
+
 fn scratch() -> (PathBuf, String) {
     let name = format!("t{}", COUNT.fetch_add(1, Ordering::Relaxed));
-    let folder = std::env::temp_dir().join(format!("bireme-supervise-{}-{name}", std::process::id()));
+    let folder = folder_of(std::process::id(), &name);
     std::fs::create_dir_all(&folder).unwrap();
     (folder, name)
 }
@@ -670,5 +674,6 @@ async fn no_worker_survives_a_killed_front() {
         for pid in pids {
             until_gone(pid).await;
         }
+        std::fs::remove_dir_all(folder_of(front.id(), "t0")).unwrap();
     }
 }
