@@ -19,7 +19,7 @@ use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -37,6 +37,7 @@ pub struct AccessLog {
     sender: SyncSender<Message>,
     when_full: WhenFull,
     dropped: Arc<AtomicU64>,
+    reopen: Arc<AtomicBool>,
     finished: Receiver<()>,
 }
 
@@ -55,13 +56,14 @@ impl AccessLog {
         let (sender, receiver) = sync_channel(batches);
         let (done, finished) = sync_channel(1);
         let dropped = Arc::new(AtomicU64::new(0));
-        let writer = Writer::new(sink, settings.format, dropped.clone());
+        let reopen = Arc::new(AtomicBool::new(false));
+        let writer = Writer::new(sink, settings.format, dropped.clone(), reopen.clone());
         std::thread::Builder::new().name("access-log".into()).spawn(move || {
             writer.run(&receiver);
             // Nobody listens when the server has stopped waiting.
             let _ = done.send(());
         })?;
-        Ok(Some(AccessLog { sender, when_full: settings.when_full, dropped, finished }))
+        Ok(Some(AccessLog { sender, when_full: settings.when_full, dropped, reopen, finished }))
     }
 
     /// The end of one front thread. It is made here and moved there.
@@ -75,8 +77,11 @@ impl AccessLog {
 
     /// Opens the file anew, after it was renamed (logrotate). Records handed over before go to the old one.
     pub fn reopen(&self) {
-        // A writer that has ended has nothing to open; one whose queue is full gets the message in its turn.
-        let _ = self.sender.send(Message::Reopen);
+        // Never waits: with a full queue, the writer is told beside it, and some records that were handed over
+        // before go to the new file.
+        if self.sender.try_send(Message::Reopen).is_err() {
+            self.reopen.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Records dropped and not yet reported to the log.

@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
@@ -87,6 +87,8 @@ pub(super) struct Writer {
     sink: Sink,
     format: AccessFormat,
     dropped: Arc<AtomicU64>,
+    /// Asked to open the file anew while the queue was full.
+    reopen: Arc<AtomicBool>,
     lines: Vec<u8>,
     /// Records in `lines`.
     pending: u64,
@@ -97,8 +99,14 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub fn new(sink: Sink, format: AccessFormat, dropped: Arc<AtomicU64>) -> Writer {
-        Writer { sink, format, dropped, lines: Vec::new(), pending: 0, lost: 0, cause: None, reported: None }
+    pub fn new(
+        sink: Sink,
+        format: AccessFormat,
+        dropped: Arc<AtomicU64>,
+        reopen: Arc<AtomicBool>,
+    ) -> Writer {
+        let (lines, pending, lost) = (Vec::new(), 0, 0);
+        Writer { sink, format, dropped, reopen, lines, pending, lost, cause: None, reported: None }
     }
 
     /// Writes until every sender is gone.
@@ -132,6 +140,9 @@ impl Writer {
     }
 
     fn take(&mut self, message: Message) {
+        if self.reopen.swap(false, Ordering::Relaxed) {
+            self.open_anew();
+        }
         match message {
             Message::Batch { bytes, records } => {
                 let mut rest = &bytes[..];
@@ -140,12 +151,14 @@ impl Writer {
                 }
                 self.pending += records;
             }
-            Message::Reopen => {
-                self.write();
-                if let Err(error) = self.sink.reopen() {
-                    tracing::warn!(%error, "the access log stays with the old file");
-                }
-            }
+            Message::Reopen => self.open_anew(),
+        }
+    }
+
+    fn open_anew(&mut self) {
+        self.write();
+        if let Err(error) = self.sink.reopen() {
+            tracing::warn!(%error, "the access log stays with the old file");
         }
     }
 

@@ -192,7 +192,10 @@ impl ResolvesServerCert for Certificate {
 /// What tells one state of the two files from another; links on the way are followed, as mounted secrets are
 /// exchanged by switching one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Stamps([Option<(u64, u64, u64, i64, i64)>; 2]);
+struct Stamps([Option<Stamp>; 2]);
+
+/// Device, inode, size, and modification in seconds and nanoseconds.
+type Stamp = (u64, u64, u64, i64, i64);
 
 impl Stamps {
     fn of(settings: &config::Tls) -> Stamps {
