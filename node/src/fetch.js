@@ -6,7 +6,9 @@ const { isUint8Array } = require('node:util/types');
 const { Fields, FLAG, RESET, RequestHead } = require('./frames.js');
 const { ContractError, describe } = require('./errors.js');
 const { EMPTY, LinkStream } = require('./stream.js');
-const { LeanRequest, NO_FIELDS, asBytes, isLeanResponse } = require('./web.js');
+const {
+  LeanRequest, NO_FIELDS, asBytes, isLeanResponse, kContent, kPairs, kReal, kReason, kSource, kStatus, kUsed,
+} = require('./web.js');
 
 /** Strings up to this length are encoded straight into the output; three bytes is the most one UTF-16 unit takes. */
 const INLINE_STRING_LENGTH_MAX = 21_845;
@@ -118,32 +120,32 @@ class FetchExchange extends LinkStream {
   }
 
   #lean(response) {
-    if (response.code === 0) throw new TypeError(`${this.#name()} returned Response.error()`);
-    if (response.used) throw new TypeError(`${this.#name()} returned a Response whose body has been read`);
-    if (response.real !== null) {
+    if (response[kStatus] === 0) throw new TypeError(`${this.#name()} returned Response.error()`);
+    if (response[kUsed]) throw new TypeError(`${this.#name()} returned a Response whose body has been read`);
+    if (response[kReal] !== null) {
       this.#streamed(response);
       return;
     }
-    const { content } = response;
-    const pairs = response.pairs ?? NO_FIELDS;
-    response.used = content !== null;
+    const content = response[kContent];
+    const pairs = response[kPairs] ?? NO_FIELDS;
+    response[kUsed] = content !== null;
     if (content === null || this.head.method === 'HEAD') {
-      this.link.writer.finish(this.#begin(response.code, response.reason, pairs, 0), FLAG.END);
+      this.link.writer.finish(this.#begin(response[kStatus], response[kReason], pairs, 0), FLAG.END);
     } else if (typeof content === 'string' && content.length <= INLINE_STRING_LENGTH_MAX) {
       const { writer } = this.link;
-      const start = this.#begin(response.code, response.reason, pairs, content.length * 3);
+      const start = this.#begin(response[kStatus], response[kReason], pairs, content.length * 3);
       writer.appendUtf8(content);
       writer.finish(start, FLAG.END);
     } else {
       const bytes = typeof content === 'string' ? Buffer.from(content) : content;
       if (bytes.length > INLINE_BODY_BYTES_MAX) {
-        this.link.writer.finish(this.#begin(response.code, response.reason, pairs, 0), 0);
+        this.link.writer.finish(this.#begin(response[kStatus], response[kReason], pairs, 0), 0);
         this.send(bytes, true, null);
         this.#leaveBody();
         return;
       }
       const { writer } = this.link;
-      const start = this.#begin(response.code, response.reason, pairs, bytes.length);
+      const start = this.#begin(response[kStatus], response[kReason], pairs, bytes.length);
       writer.appendBytes(bytes);
       writer.finish(start, FLAG.END);
     }
@@ -281,7 +283,7 @@ function cancelBody(response) {
 class ServerInfo {
   /** The client's address, or null over a Unix socket. */
   requestIP(request) {
-    const head = request?.source?.head;
+    const head = request?.[kSource]?.head;
     if (head === undefined || head.remoteAddress === '') return null;
     const address = head.remoteAddress;
     return { address, family: address.includes(':') ? 'IPv6' : 'IPv4', port: head.remotePort };

@@ -4,20 +4,24 @@
 // real object for what is rare. They know nothing of links: a request's body comes from a `source`.
 //
 // `install` replaces the globals, so that `new Response('…')` in an application makes ours, `instanceof` is true for
-// ours and for Node's, and Node's `Request` and `fetch` accept ours.
+// ours and for Node's, and Node's `Request` and `fetch` accept ours. What has kept Node's classes from before, when it
+// was loaded, goes on with them: it is served all the same, only not as fast.
 
 const { isArrayBuffer, isUint8Array } = require('node:util/types');
 
 const { LeanHeaders, fillPairs } = require('./headers.js');
 
-// Node's own, kept as accessors so that undici is loaded by the first who needs it.
+// Node's own. Node 20 has accessors, and undici is loaded by the first who calls one; later versions load it when
+// somebody as much as looks.
 const own = {};
-for (const name of ['Request', 'Response', 'Headers', 'fetch']) {
-  own[name] = Object.getOwnPropertyDescriptor(globalThis, name);
-}
 function node(name) {
   const { get, value } = own[name];
-  return get === undefined ? value : get.call(globalThis);
+  if (get === undefined) return value;
+  // Node 20's accessor writes what it has loaded into the global, in place of ours.
+  const ours = Object.getOwnPropertyDescriptor(globalThis, name);
+  const theirs = get.call(globalThis);
+  Object.defineProperty(globalThis, name, ours);
+  return theirs;
 }
 
 const NO_FIELDS = Object.freeze([]);
@@ -34,11 +38,25 @@ function asBytes(chunk) {
   return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
 }
 
+// What the objects hold, under keys that no application's own property or subclass can meet.
+const kStatus = Symbol('status');
+const kReason = Symbol('reason');
+const kPairs = Symbol('pairs');
+const kHeaders = Symbol('headers');
+const kReal = Symbol('real');
+const kUsed = Symbol('used');
+const kContent = Symbol('content');
+const kType = Symbol('type');
+const kSource = Symbol('source');
+const kUrl = Symbol('url');
+const kStream = Symbol('stream');
+const kController = Symbol('controller');
+
 // Response.
 
 /**
  * A response is lean until something is asked of it that only a real one can answer (`body`, `clone`, `formData` …);
- * then `real` holds Node's own, which has the body from then on.
+ * then `kReal` holds Node's own, which has the body from then on.
  */
 class LeanResponse {
   constructor(body = null, init = undefined) {
@@ -64,14 +82,14 @@ class LeanResponse {
         fillPairs(pairs, headers);
       }
     }
-    this.code = status;
-    this.reason = statusText;
-    this.pairs = pairs;
-    this.lean = null;
-    this.real = null;
-    this.used = false;
-    this.content = null;
-    this.kind = 'default';
+    this[kStatus] = status;
+    this[kReason] = statusText;
+    this[kPairs] = pairs;
+    this[kHeaders] = null;
+    this[kReal] = null;
+    this[kUsed] = false;
+    this[kContent] = null;
+    this[kType] = 'default';
     if (body !== null && body !== undefined) {
       if (status === 204 || status === 205 || status === 304) {
         throw new TypeError(`Response constructor: Invalid response status code ${status}`);
@@ -82,58 +100,58 @@ class LeanResponse {
 
   #take(body) {
     if (typeof body === 'string') {
-      this.content = body;
+      this[kContent] = body;
       this.#defaultType('text/plain;charset=UTF-8');
     } else if (isUint8Array(body)) {
       // A copy, as the standard asks: the caller may write into its array again.
-      this.content = new Uint8Array(body);
+      this[kContent] = new Uint8Array(body);
     } else if (isArrayBuffer(body)) {
-      this.content = new Uint8Array(body.slice(0));
+      this[kContent] = new Uint8Array(body.slice(0));
     } else if (typeof body === 'object' || typeof body === 'function') {
       this.#become(body);
     } else {
-      this.content = String(body);
+      this[kContent] = String(body);
       this.#defaultType('text/plain;charset=UTF-8');
     }
   }
 
   #defaultType(type) {
-    if (this.pairs === null) {
-      this.pairs = ['content-type', type];
+    if (this[kPairs] === null) {
+      this[kPairs] = ['content-type', type];
       return;
     }
-    for (let i = 0; i < this.pairs.length; i += 2) if (this.pairs[i] === 'content-type') return;
-    this.pairs.push('content-type', type);
+    for (let i = 0; i < this[kPairs].length; i += 2) if (this[kPairs][i] === 'content-type') return;
+    this[kPairs].push('content-type', type);
   }
 
   /** Hands the body to a real response. Its headers stay here. */
   #become(body) {
     const Response = node('Response');
-    this.real = new Response(body, { status: this.code, statusText: this.reason });
-    this.content = null;
-    const type = this.real.headers.get('content-type');
+    this[kReal] = new Response(body, { status: this[kStatus], statusText: this[kReason] });
+    this[kContent] = null;
+    const type = this[kReal].headers.get('content-type');
     if (type !== null && typeof body !== 'string') this.#defaultType(type);
   }
 
   #real() {
-    if (this.real === null) {
-      this.#become(this.content);
-      if (this.used) this.real.body?.cancel().catch(() => {});
+    if (this[kReal] === null) {
+      this.#become(this[kContent]);
+      if (this[kUsed]) this[kReal].body?.cancel().catch(() => {});
     }
-    return this.real;
+    return this[kReal];
   }
 
   get status() {
-    return this.code;
+    return this[kStatus];
   }
   get ok() {
-    return this.code >= 200 && this.code <= 299;
+    return this[kStatus] >= 200 && this[kStatus] <= 299;
   }
   get statusText() {
-    return this.reason;
+    return this[kReason];
   }
   get type() {
-    return this.kind;
+    return this[kType];
   }
   get url() {
     return '';
@@ -142,30 +160,30 @@ class LeanResponse {
     return false;
   }
   get headers() {
-    if (this.lean === null) {
-      this.pairs ??= [];
-      this.lean = new LeanHeaders(this.pairs);
+    if (this[kHeaders] === null) {
+      this[kPairs] ??= [];
+      this[kHeaders] = new LeanHeaders(this[kPairs]);
     }
-    return this.lean;
+    return this[kHeaders];
   }
   get body() {
-    if (this.content === null && this.real === null) return null;
+    if (this[kContent] === null && this[kReal] === null) return null;
     return this.#real().body;
   }
   get bodyUsed() {
-    return this.used || (this.real !== null && this.real.bodyUsed);
+    return this[kUsed] || (this[kReal] !== null && this[kReal].bodyUsed);
   }
 
   /** The whole body, when no stream of it exists: a string, bytes or null. Marks it used. */
   #takeContent() {
-    if (this.used) throw unusable();
-    const { content } = this;
-    if (content !== null) this.used = true;
+    if (this[kUsed]) throw unusable();
+    const content = this[kContent];
+    if (content !== null) this[kUsed] = true;
     return content;
   }
 
   async text() {
-    if (this.real !== null) return this.real.text();
+    if (this[kReal] !== null) return this[kReal].text();
     const content = this.#takeContent();
     if (content === null) return '';
     return typeof content === 'string' ? content.toWellFormed?.() ?? content : decoder.decode(content);
@@ -174,7 +192,7 @@ class LeanResponse {
     return JSON.parse(await this.text());
   }
   async bytes() {
-    if (this.real !== null) return new Uint8Array(await this.real.arrayBuffer());
+    if (this[kReal] !== null) return new Uint8Array(await this[kReal].arrayBuffer());
     const content = this.#takeContent();
     if (content === null) return new Uint8Array();
     return typeof content === 'string' ? new TextEncoder().encode(content) : content;
@@ -193,14 +211,14 @@ class LeanResponse {
   }
 
   clone() {
-    if (this.bodyUsed || this.real?.body?.locked) throw new TypeError('Response.clone: Body has already been consumed.');
+    if (this.bodyUsed || this[kReal]?.body?.locked) throw new TypeError('Response.clone: Body has already been consumed.');
     const copy = new globalThis.Response(null, undefined);
-    copy.code = this.code;
-    copy.reason = this.reason;
-    copy.kind = this.kind;
-    copy.pairs = this.pairs === null ? null : this.pairs.slice();
-    if (this.real !== null) copy.real = this.real.clone();
-    else copy.content = this.content;
+    copy[kStatus] = this[kStatus];
+    copy[kReason] = this[kReason];
+    copy[kType] = this[kType];
+    copy[kPairs] = this[kPairs] === null ? null : this[kPairs].slice();
+    if (this[kReal] !== null) copy[kReal] = this[kReal].clone();
+    else copy[kContent] = this[kContent];
     return copy;
   }
 
@@ -208,10 +226,10 @@ class LeanResponse {
     const text = JSON.stringify(data);
     if (text === undefined) throw new TypeError('Response.json: the value cannot be serialized as JSON.');
     const response = new LeanResponse(null, init);
-    if (response.code === 204 || response.code === 205 || response.code === 304) {
-      throw new TypeError(`Response.json: Invalid response status code ${response.code}`);
+    if (response[kStatus] === 204 || response[kStatus] === 205 || response[kStatus] === 304) {
+      throw new TypeError(`Response.json: Invalid response status code ${response[kStatus]}`);
     }
-    response.content = text;
+    response[kContent] = text;
     response.#defaultType('application/json');
     return response;
   }
@@ -224,8 +242,8 @@ class LeanResponse {
 
   static error() {
     const response = new LeanResponse();
-    response.code = 0;
-    response.kind = 'error';
+    response[kStatus] = 0;
+    response[kType] = 'error';
     return response;
   }
 
@@ -257,51 +275,51 @@ function isLeanResponse(value) {
  */
 class LeanRequest {
   constructor(source) {
-    this.source = source;
-    this.href = null;
-    this.lean = null;
-    this.stream = null;
-    this.used = false;
-    this.controller = null;
+    this[kSource] = source;
+    this[kUrl] = null;
+    this[kHeaders] = null;
+    this[kStream] = null;
+    this[kUsed] = false;
+    this[kController] = null;
   }
 
   get method() {
-    return this.source.head.method;
+    return this[kSource].head.method;
   }
   get url() {
-    return (this.href ??= urlOf(this.source.head));
+    return (this[kUrl] ??= urlOf(this[kSource].head));
   }
   get headers() {
-    if (this.lean === null) {
-      const list = this.source.head.rawFields();
+    if (this[kHeaders] === null) {
+      const list = this[kSource].head.rawFields();
       for (let i = 0; i < list.length; i += 2) list[i] = list[i].toLowerCase();
-      this.lean = new LeanHeaders(list);
+      this[kHeaders] = new LeanHeaders(list);
     }
-    return this.lean;
+    return this[kHeaders];
   }
   get body() {
-    if (!this.source.hasBody) return null;
-    if (this.stream === null) {
-      if (this.used) {
+    if (!this[kSource].hasBody) return null;
+    if (this[kStream] === null) {
+      if (this[kUsed]) {
         // Read to the end already: a stream that says so.
-        this.stream = new ReadableStream({ start: (controller) => controller.close() });
-        this.stream.getReader();
+        this[kStream] = new ReadableStream({ start: (controller) => controller.close() });
+        this[kStream].getReader();
       } else {
-        this.stream = this.source.stream();
+        this[kStream] = this[kSource].stream();
       }
     }
-    return this.stream;
+    return this[kStream];
   }
   get bodyUsed() {
-    return this.used || (this.stream !== null && isDisturbed(this.stream));
+    return this[kUsed] || (this[kStream] !== null && isDisturbed(this[kStream]));
   }
   get signal() {
-    if (this.controller === null) {
+    if (this[kController] === null) {
       const controller = new AbortController();
-      this.controller = controller;
-      this.source.onAbort(() => controller.abort());
+      this[kController] = controller;
+      this[kSource].onAbort(() => controller.abort());
     }
-    return this.controller.signal;
+    return this[kController].signal;
   }
 
   get cache() {
@@ -342,11 +360,11 @@ class LeanRequest {
   }
 
   async bytes() {
-    if (this.bodyUsed || this.stream?.locked) throw unusable();
-    if (!this.source.hasBody) return new Uint8Array();
-    this.used = true;
-    if (this.stream !== null) return collectStream(this.stream);
-    return this.source.collect();
+    if (this.bodyUsed || this[kStream]?.locked) throw unusable();
+    if (!this[kSource].hasBody) return new Uint8Array();
+    this[kUsed] = true;
+    if (this[kStream] !== null) return collectStream(this[kStream]);
+    return this[kSource].collect();
   }
   async text() {
     return decoder.decode(await this.bytes());
@@ -371,17 +389,17 @@ class LeanRequest {
   toNode() {
     const Request = node('Request');
     const { method, headers, signal, body } = this;
-    if (this.bodyUsed || this.stream?.locked) throw unusable();
+    if (this.bodyUsed || this[kStream]?.locked) throw unusable();
     const real = new Request(this.url, { method, headers: [...headers], signal, body, duplex: body === null ? undefined : 'half' });
     return real;
   }
 
   clone() {
-    if (this.bodyUsed || this.stream?.locked) throw new TypeError('Request.clone: Body has already been consumed.');
+    if (this.bodyUsed || this[kStream]?.locked) throw new TypeError('Request.clone: Body has already been consumed.');
     const { body } = this;
     if (body === null) return this.toNode();
     const [mine, theirs] = body.tee();
-    this.stream = mine;
+    this[kStream] = mine;
     const Request = node('Request');
     return new Request(this.url, {
       method: this.method,
@@ -436,6 +454,9 @@ function urlOf(head) {
 
 /** Replaces `Request`, `Response`, `Headers` and `fetch`. Once a process. */
 function install() {
+  for (const name of ['Request', 'Response', 'Headers', 'fetch']) {
+    own[name] = Object.getOwnPropertyDescriptor(globalThis, name);
+  }
   define('Response', { value: LeanResponse, writable: true });
   defineLazy('Headers', () => {
     const Headers = node('Headers');
@@ -489,4 +510,4 @@ function defineLazy(name, make) {
   });
 }
 
-module.exports = { LeanRequest, LeanResponse, NO_FIELDS, asBytes, install, isLeanResponse };
+module.exports = { LeanRequest, NO_FIELDS, asBytes, install, isLeanResponse, kContent, kPairs, kReal, kReason, kSource, kStatus, kUsed };

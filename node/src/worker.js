@@ -57,7 +57,6 @@ class Worker {
   /** Loads nothing itself: Node is about to run the program. */
   start() {
     patchPrototypes();
-    require('./web.js').install();
     takeOverListen((server, port) => this.claim(server, port));
     this.onException = (error, origin) => this.failed(summarize(error), describe(error), originHint(origin));
     this.onBeforeExit = () => this.loopEmpty();
@@ -235,6 +234,8 @@ function recognize(exported) {
       kind: 'fetch',
       mayListen: false,
       service: () => {
+        // The globals of a program that serves node:http stay Node's own.
+        require('./web.js').install();
         const { FetchService } = require('./fetch.js');
         return new FetchService(value);
       },

@@ -81,6 +81,7 @@ const RESPONSES = [
   ['a response around the body of another', `new Response(new Response('x').body, { headers: { a: 'b' } })`, 200, [['a', 'b']], 'x'],
   ['a response like another', `new Response('x', new Response(null, { status: 202, headers: { a: 'b' } }))`, 202, [['a', 'b'], ['content-type', 'text/plain;charset=UTF-8']], 'x'],
   ['a subclass', `new (class Page extends Response { constructor(text) { super(text, { headers: { 'content-type': 'text/html' } }) } })('x')`, 200, [['content-type', 'text/html']], 'x'],
+  ['a subclass with properties of its own', `new (class Api extends Response { constructor() { super('x'); this.code = 'E1'; this.content = {}; this.pairs = 1; this.real = 2; this.used = true } })()`, 200, [['content-type', 'text/plain;charset=UTF-8']], 'x'],
   ["Node's own", `fetch('data:text/plain,hi')`, 200, [['content-type', 'text/plain']], 'hi'],
   ['a large string', `new Response('é'.repeat(300000), { headers: { 'content-type': 'a/b' } })`, 200, [['content-type', 'a/b']], 'é'.repeat(300000)],
 ];
@@ -224,11 +225,30 @@ test('the signal aborts and the body fails when the client goes away', async (t)
   assert.deepEqual(JSON.parse((await front.fetch({ target: '/seen' })).text).sort(), ['AbortError', 'aborted']);
 });
 
-test('a small handler loads no undici', async (t) => {
+test('a small handler loads no undici', { skip: !process.versions.node.startsWith('20.') }, async (t) => {
   const front = await serve(t, handler(`
     const text = new URL(request.url).pathname + request.headers.get('host');
     if (request.url.endsWith('/loaded')) return Response.json(process.moduleLoadList.filter((name) => name.includes('undici')));
     return new Response(text, { headers: { a: 'b' } });`));
   assert.equal((await front.fetch()).text, '/test.example');
   assert.deepEqual(JSON.parse((await front.fetch({ target: '/loaded' })).text), []);
+});
+
+test('a program that serves node:http keeps the globals of Node', async (t) => {
+  const front = await serve(t, {
+    name: 'a.js',
+    source: `require('http').createServer((req, res) => res.end([Request, Response, Headers, fetch].map((f) => String(f).includes('LeanRe')).join())).listen(0)`,
+  });
+  assert.equal((await front.fetch()).text, 'false,false,false,false');
+});
+
+test('classes kept from before the handler was served still serve', async (t) => {
+  const front = await serve(t, handler(
+    `return new (request.url.endsWith('s') ? Sub : Kept)('x', { headers: [['a', 'b'], ['set-cookie', 'c'], ['set-cookie', 'd']] });`,
+    `const Kept = Response; class Sub extends Response {}`,
+  ));
+  for (const target of ['/', '/s']) {
+    const exchange = await front.fetch({ target });
+    assert.deepEqual([exchange.status, exchange.text, exchange.header('a'), exchange.headers('set-cookie')], [200, 'x', 'b', ['c', 'd']]);
+  }
 });
