@@ -7,8 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use config::{Settings, Target, TrustedProxies};
 
+use crate::compress::Compressor;
 use crate::http1::HeadLimits;
 use crate::pool::{Pool, PoolLimits};
+use crate::static_files::{Root, Store};
 
 /// One thread's configuration; replaced as a whole on reload, while requests go on with the old one.
 #[derive(Debug)]
@@ -23,7 +25,29 @@ pub struct Active {
     pub trust: TrustedProxies,
     /// Bounds on HTTP/1 heads.
     pub head_limits: HeadLimits,
+    /// Compresses what applications did not.
+    pub compressor: Compressor,
 }
+
+/// Settings that can't be put to work.
+#[derive(Debug)]
+pub enum Unusable {
+    /// A route's pattern or host can't be read.
+    Route(route::Error),
+    /// A folder of static files can't be opened; the message names it.
+    Folder(std::io::Error),
+}
+
+impl std::fmt::Display for Unusable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Unusable::Route(error) => error.fmt(f),
+            Unusable::Folder(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Unusable {}
 
 /// One route.
 #[derive(Debug)]
@@ -46,7 +70,7 @@ pub enum ActiveTarget {
     /// To a worker of this pool.
     Service(Rc<Pool>),
     /// To files.
-    Static(config::Static),
+    Static(Root),
     /// See [`Target::Redirect`].
     Redirect {
         /// 3xx.
@@ -69,14 +93,15 @@ impl Active {
     /// Resolves routes; `pool` gives a service's pool, the same one on every reload.
     pub fn new(
         settings: Arc<Settings>,
+        store: &Store,
         mut pool: impl FnMut(&Arc<str>, PoolLimits) -> Rc<Pool>,
-    ) -> Result<Active, route::Error> {
+    ) -> Result<Active, Unusable> {
         let rules = settings.routes.iter().map(|route| route::Rule {
             hosts: route.hosts.clone(),
             methods: route.methods.clone(),
             path: route.path.clone(),
         });
-        let table = route::Table::new(rules.collect())?;
+        let table = route::Table::new(rules.collect()).map_err(Unusable::Route)?;
         for service in &settings.services {
             pool(&service.name, pool_limits(service));
         }
@@ -86,7 +111,7 @@ impl Active {
                     let service = settings.services.iter().find(|service| service.name == *name);
                     ActiveTarget::Service(pool(name, service.map_or(NO_SERVICE, pool_limits)))
                 }
-                Target::Static(files) => ActiveTarget::Static(files.clone()),
+                Target::Static(files) => ActiveTarget::Static(store.root(files).map_err(Unusable::Folder)?),
                 Target::Redirect { status, location } => {
                     ActiveTarget::Redirect { status: *status, location: location.clone() }
                 }
@@ -96,15 +121,15 @@ impl Active {
                     body: Bytes::copy_from_slice(body.as_bytes()),
                 },
             };
-            Rc::new(ActiveRoute {
+            Ok(Rc::new(ActiveRoute {
                 target,
                 strip_prefix: route.strip_prefix.clone(),
                 body_bytes_max: route.body_bytes_max.unwrap_or(settings.limits.body_bytes_max),
                 response_timeout: route.response_timeout.unwrap_or(settings.timeouts.response),
                 response_fields: route.response_fields.clone(),
-            })
+            }))
         });
-        let routes = routes.collect();
+        let routes = routes.collect::<Result<_, _>>()?;
         Ok(Active {
             table,
             routes,
@@ -114,8 +139,15 @@ impl Active {
                 fields_max: settings.limits.fields_max.min(crate::http1::FIELDS_MAX),
                 target_bytes_max: settings.limits.target_bytes_max,
             },
+            compressor: Compressor::new(&settings.compression),
             settings,
         })
+    }
+
+    /// Says what is wrong with settings before any thread works by them.
+    pub fn validate(settings: &Arc<Settings>) -> Result<(), Unusable> {
+        let store = Store::new(&settings.static_cache);
+        Active::new(settings.clone(), &store, |name, limits| Pool::new(name.clone(), limits)).map(drop)
     }
 }
 

@@ -69,6 +69,12 @@ impl Compressor {
         Compressor { settings: Rc::new(settings.clone()), encoders: Rc::default() }
     }
 
+    /// Whether a body of this length (`None` when it is not known) is worth [`Compressor::decide`].
+    #[inline]
+    pub fn wants(&self, body_len: Option<u64>) -> bool {
+        self.settings.enabled && body_len.is_none_or(|len| len >= self.settings.min_bytes.max(1))
+    }
+
     /// Decides about one response.
     pub fn decide(&self, candidate: &Candidate<'_>) -> Decision {
         let settings = &*self.settings;

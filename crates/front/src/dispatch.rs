@@ -3,17 +3,19 @@
 
 use std::borrow::Cow;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 use wire::{FLAG_END, FLAG_UPGRADE, RequestParts};
 
+use crate::access_log::{Record, Version};
 use crate::active::{ActiveRoute, ActiveTarget};
 use crate::fault::{Code, Fault, Side};
 use crate::forwarded::{self, Scheme};
 use crate::head::{BodyLength, Field, Head, is_hop_by_hop, is_idempotent, list_members};
 use crate::request_id;
+use crate::static_files;
 use crate::thread::Thread;
 use crate::upstream::Upstream;
 
@@ -38,8 +40,127 @@ pub enum Plan {
     Service(Box<Request>),
     /// The front answers.
     Reply(Reply),
-    /// A file answers.
-    Static(Rc<ActiveRoute>),
+    /// A file answers, or says that there is none.
+    Static(Rc<ActiveRoute>, static_files::Answer),
+    /// A file answers when the disk has been waited for.
+    Lookup(Box<Lookup>),
+}
+
+/// A request for a file that is not in memory: what [`Root::get`] needs, on its own.
+#[derive(Debug)]
+pub struct Lookup {
+    /// The route it took.
+    pub route: Rc<ActiveRoute>,
+    /// The request's id.
+    pub id: request_id::RequestId,
+    began: Option<Instant>,
+    version: u8,
+    client: String,
+    method: Vec<u8>,
+    target: Vec<u8>,
+    host: Vec<u8>,
+    fields: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Lookup {
+    fn new(thread: &Thread, peer: &Peer, head: &Head<'_>, route: Rc<ActiveRoute>, id: request_id::RequestId) -> Lookup {
+        Lookup {
+            route,
+            id,
+            began: thread.request_began(),
+            version: head.version,
+            client: peer.forwarded.address().to_string(),
+            method: head.method.to_vec(),
+            target: head.target.to_vec(),
+            host: head.host.to_vec(),
+            fields: head.fields.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect(),
+        }
+    }
+
+    /// Waits for the answer.
+    pub async fn answer(&self) -> static_files::Answer {
+        let ActiveTarget::Static(root) = &self.route.target else {
+            return static_files::Answer::Refusal { code: Code::Internal, fields: Vec::new() };
+        };
+        let fields: Vec<Field<'_>> = self.fields.iter().map(|(n, v)| (n.as_slice(), v.as_slice())).collect();
+        let (path, query) = split_target(&self.target);
+        let request = static_files::Request { method: &self.method, path, query, fields: &fields, now: Instant::now() };
+        root.get(&request).await
+    }
+
+    /// The request's method.
+    pub fn method(&self) -> &[u8] {
+        &self.method
+    }
+
+    /// The client's version.
+    pub fn version(&self) -> u8 {
+        self.version
+    }
+
+    /// The first value of a field.
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.fields.iter().find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value.as_slice())
+    }
+
+    /// Writes the request into the access log.
+    pub fn record(&self, thread: &Thread, status: u16, bytes: u64) {
+        let Some(log) = thread.access_log() else { return };
+        log.record(&Record {
+            client: self.client.as_bytes(),
+            method: &self.method,
+            target: &self.target,
+            host: &self.host,
+            version: log_version(self.version),
+            status,
+            bytes,
+            duration_us: elapsed_us(self.began),
+            request_id: self.id.as_bytes(),
+            service: b"",
+            worker: b"",
+            referer: self.get("referer").unwrap_or_default(),
+            user_agent: self.get("user-agent").unwrap_or_default(),
+        });
+    }
+}
+
+/// Writes a request that the front answered itself, from its head, into the access log.
+pub fn record_head(thread: &Thread, peer: &Peer, head: &Head<'_>, id: &str, status: u16, bytes: u64) {
+    let Some(log) = thread.access_log() else { return };
+    log.record(&Record {
+        client: peer.forwarded.address().as_bytes(),
+        method: head.method,
+        target: head.target,
+        host: head.host,
+        version: log_version(head.version),
+        status,
+        bytes,
+        duration_us: 0,
+        request_id: id.as_bytes(),
+        service: b"",
+        worker: b"",
+        referer: head.get("referer").unwrap_or_default(),
+        user_agent: head.get("user-agent").unwrap_or_default(),
+    });
+}
+
+fn log_version(version: u8) -> Version {
+    match version {
+        10 => Version::Http10,
+        20 => Version::Http2,
+        _ => Version::Http11,
+    }
+}
+
+fn elapsed_us(began: Option<Instant>) -> u64 {
+    began.map_or(0, |began| u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX))
+}
+
+fn split_target(target: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match memchr::memchr(b'?', target) {
+        Some(at) => (&target[..at], Some(&target[at + 1..])),
+        None => (target, None),
+    }
 }
 
 /// A request bound for a service.
@@ -53,6 +174,7 @@ pub struct Request {
     pub body_bytes_max: Option<u64>,
     /// From the end of the header until the response begins.
     pub response_timeout: Option<Duration>,
+    began: Option<Instant>,
 }
 
 impl Request {
@@ -69,6 +191,30 @@ impl Request {
     /// Name of the worker that has it, or of the service while none has.
     pub fn worker(&self) -> String {
         self.upstream.stream().map_or_else(|| self.service(), |stream| stream.worker().to_string())
+    }
+
+    /// Writes the request into the access log.
+    pub fn record(&self, thread: &Thread, status: u16, bytes: u64) {
+        let (Some(log), Some(head)) = (thread.access_log(), self.head()) else { return };
+        let target: Cow<'_, [u8]> = match head.prefix {
+            b"" => Cow::Borrowed(head.target),
+            prefix => Cow::Owned([prefix, head.target].concat()),
+        };
+        log.record(&Record {
+            client: head.remote_addr,
+            method: head.method,
+            target: &target,
+            host: head.fields.get("host").unwrap_or_default(),
+            version: log_version(head.version),
+            status,
+            bytes,
+            duration_us: elapsed_us(self.began),
+            request_id: head.request_id,
+            service: self.upstream.pool().service.as_bytes(),
+            worker: self.upstream.stream().map_or("", link::Stream::worker).as_bytes(),
+            referer: head.fields.get("referer").unwrap_or_default(),
+            user_agent: head.fields.get("user-agent").unwrap_or_default(),
+        });
     }
 
     /// Says in the log who failed, at what, and how often the request was sent again.
@@ -96,8 +242,6 @@ pub struct Reply {
     pub fields: Vec<(Cow<'static, str>, Vec<u8>)>,
     /// The content.
     pub body: Bytes,
-    /// Why, when something failed.
-    pub fault: Option<Fault>,
 }
 
 impl Reply {
@@ -109,7 +253,7 @@ impl Reply {
             fields.push(("retry-after".into(), b"1".to_vec()));
         }
         fields.push(("cache-control".into(), b"no-store".to_vec()));
-        Reply { status: fault.status(), fields, body: body.into(), fault: Some(fault) }
+        Reply { status: fault.status(), fields, body: body.into() }
     }
 }
 
@@ -155,25 +299,32 @@ pub fn plan(
                     route: route.clone(),
                     body_bytes_max: route.body_bytes_max,
                     response_timeout: route.response_timeout,
+                    began: thread.request_began(),
                 })),
                 Err(error) => reply(Fault::new(Code::HeaderTooLarge, error.to_string())),
             }
         }
-        ActiveTarget::Static(_) => Plan::Static(route.clone()),
+        ActiveTarget::Static(root) => {
+            let (path, query) = split_target(head.target);
+            let request =
+                static_files::Request { method: head.method, path, query, fields: &head.fields, now: Instant::now() };
+            match root.get_now(&request) {
+                Some(answer) => Plan::Static(route.clone(), answer),
+                None => Plan::Lookup(Box::new(Lookup::new(thread, peer, head, route.clone(), id))),
+            }
+        }
         ActiveTarget::Redirect { status, location } => {
             let location = fill_location(location, head, &found);
             Plan::Reply(Reply {
                 status: *status,
                 fields: vec![("location".into(), location)],
                 body: Bytes::new(),
-                fault: None,
             })
         }
         ActiveTarget::Respond { status, content_type, body } => Plan::Reply(Reply {
             status: *status,
             fields: vec![("content-type".into(), content_type.clone().into_bytes())],
             body: body.clone(),
-            fault: None,
         }),
     };
     (plan, id)

@@ -1,5 +1,6 @@
 //! HTTP/2 (RFC 9113) on the crate `h2`: one task a connection, one task a request.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
@@ -14,15 +15,18 @@ use http::{HeaderName, HeaderValue};
 use link::Incoming;
 use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use wire::{ResetCode, ResponseHead};
+use wire::ResetCode;
 
+use crate::active::ActiveRoute;
+use crate::compress::Encoder;
 use crate::deadline::Deadline;
-use crate::dispatch::{Peer, Plan, Reply, Request, plan};
+use crate::dispatch::{Peer, Plan, Reply, Request, plan, record_head};
 use crate::fault::{Code, Fault};
 use crate::head::{BodyLength, Field, Head};
 use crate::http1::{Io, is_host};
 use crate::pool::Unavailable;
-use crate::response::{check, may_have_body, set_fields};
+use crate::response::{announced_left, encode, may_have_body, prepare};
+use crate::static_files::Answer;
 use crate::thread::Thread;
 use crate::upstream::Event;
 
@@ -91,23 +95,38 @@ async fn exchange(
 ) {
     let (parts, mut body) = request.into_parts();
     let cookies = join_cookies(&parts.headers);
-    let (planned, id, is_head) = match read_head(&parts, &body, cookies.as_deref()) {
+    let (planned, is_head) = match read_head(&parts, &body, cookies.as_deref()) {
         Ok(head) => {
             let complete = head.body == BodyLength::Empty;
+            let is_head = head.method == b"HEAD";
             let (planned, id) = plan(&thread, &mut peer.borrow_mut(), &head, &[], complete, Vec::new());
-            (planned, id, head.method == b"HEAD")
+            let answered = match &planned {
+                Plan::Reply(reply) => Some((reply.status, reply.body.len() as u64)),
+                Plan::Static(_, Answer::Response(response)) => Some((response.status, response.body.len())),
+                Plan::Static(_, Answer::Refusal { code, .. }) => Some((code.status(), 0)),
+                Plan::Service(_) | Plan::Lookup(_) => None,
+            };
+            if let Some((status, bytes)) = answered {
+                record_head(&thread, &peer.borrow(), &head, id.as_str(), status, bytes);
+            }
+            (planned, is_head)
         }
         Err(fault) => {
             let id = thread.next_request_id();
-            let accept = parts.headers.get("accept").map(HeaderValue::as_bytes);
-            (Plan::Reply(Reply::fault(fault, accept, id.as_str())), id, false)
+            (Plan::Reply(Reply::fault(fault, accept(&parts), id.as_str())), false)
         }
     };
     match planned {
         Plan::Reply(reply) => send_reply(&thread, &mut respond, &reply, is_head),
-        Plan::Static(_) => {
-            let accept = parts.headers.get("accept").map(HeaderValue::as_bytes);
-            send_reply(&thread, &mut respond, &Reply::fault(Code::NotFound.into(), accept, id.as_str()), is_head);
+        Plan::Static(route, answer) => send_answer(&thread, &mut respond, &route, answer, accept(&parts), is_head).await,
+        Plan::Lookup(lookup) => {
+            let answer = lookup.answer().await;
+            let (status, bytes) = match &answer {
+                Answer::Response(response) => (response.status, response.body.len()),
+                Answer::Refusal { code, .. } => (code.status(), 0),
+            };
+            lookup.record(&thread, status, bytes);
+            send_answer(&thread, &mut respond, &lookup.route, answer, accept(&parts), is_head).await;
         }
         Plan::Service(request) => {
             let body_done = body.is_end_stream();
@@ -125,11 +144,63 @@ async fn exchange(
                 pending_end: false,
                 trailers: None,
                 left: None,
+                arrived: 0,
+                encoder: None,
+                has_body: false,
+                status: 499,
+                body_sent: 0,
                 begun: false,
                 done: false,
                 phase: Phase::None,
             };
             exchange.run().await;
+        }
+    }
+}
+
+fn accept(parts: &http::request::Parts) -> Option<&[u8]> {
+    parts.headers.get("accept").map(HeaderValue::as_bytes)
+}
+
+/// Sends a static file, piece by piece as the client takes it.
+async fn send_answer(
+    thread: &Thread,
+    respond: &mut SendResponse<Bytes>,
+    route: &ActiveRoute,
+    answer: Answer,
+    accept: Option<&[u8]>,
+    is_head: bool,
+) {
+    let response = match answer {
+        Answer::Response(response) => response,
+        Answer::Refusal { code, fields } => {
+            let id = thread.next_request_id();
+            let mut reply = Reply::fault(code.into(), accept, id.as_str());
+            reply.fields.extend(fields.into_iter().map(|(name, value)| (name.into(), value.into_bytes())));
+            return send_reply(thread, respond, &reply, is_head);
+        }
+    };
+    let set = &route.response_fields;
+    let kept = response.fields().filter(|(name, _)| {
+        !set.iter().any(|(other, _)| name.eq_ignore_ascii_case(other.as_bytes()))
+    });
+    let fields = kept.chain(set.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
+    let Some(head) = response_head(thread, response.status, fields, None, true) else { return };
+    let empty = response.body.is_empty();
+    let Ok(mut stream) = respond.send_response(head, empty) else { return };
+    let mut left = response.body.len();
+    let mut reader = response.body.into_reader();
+    let idle = thread.active().settings.timeouts.client_write_idle;
+    while left > 0 {
+        stream.reserve_capacity(usize::try_from(left).unwrap_or(usize::MAX).min(SEND_BUFFER));
+        let room = std::future::poll_fn(|cx| stream.poll_capacity(cx));
+        let Ok(Some(Ok(room))) = tokio::time::timeout(idle, room).await else {
+            return stream.send_reset(Reason::CANCEL);
+        };
+        let Ok(Some(piece)) = reader.next(room).await else { return stream.send_reset(Reason::INTERNAL_ERROR) };
+        left -= piece.len() as u64;
+        if stream.send_data(piece, left == 0).is_err() {
+            return;
         }
     }
 }
@@ -260,8 +331,15 @@ struct Exchange<'b> {
     pending: Bytes,
     pending_end: bool,
     trailers: Option<http::HeaderMap>,
-    /// Bytes of the announced content-length still to come.
+    /// Body bytes that the worker announced and has not sent yet.
     left: Option<u64>,
+    /// Body bytes from the worker for which no credit has been given back.
+    arrived: usize,
+    encoder: Option<Encoder>,
+    has_body: bool,
+    /// What the access log says.
+    status: u16,
+    body_sent: u64,
     begun: bool,
     done: bool,
     deadline: Deadline,
@@ -281,6 +359,7 @@ enum Phase {
 impl Exchange<'_> {
     async fn run(mut self) {
         std::future::poll_fn(|cx| self.poll(cx)).await;
+        self.request.record(&self.thread, self.status, self.body_sent);
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -290,6 +369,12 @@ impl Exchange<'_> {
                 return Poll::Ready(());
             }
             progress |= self.poll_send(cx);
+            if self.pending.is_empty()
+                && self.arrived > 0
+                && let Some(stream) = self.request.upstream.stream()
+            {
+                stream.consumed(std::mem::take(&mut self.arrived));
+            }
             while !self.done && self.pending.is_empty() && !self.pending_end {
                 let Poll::Ready(event) = self.request.upstream.poll_event(cx) else { break };
                 progress |= !matches!(event, Event::Sent);
@@ -336,9 +421,7 @@ impl Exchange<'_> {
             };
             let last = room == self.pending.len() && self.pending_end && self.trailers.is_none();
             let sent = out.send_data(self.pending.split_to(room), last);
-            if let Some(stream) = self.request.upstream.stream() {
-                stream.consumed(room);
-            }
+            self.body_sent += room as u64;
             self.pending_end &= !last;
             progress = true;
             if sent.is_err() {
@@ -408,58 +491,56 @@ impl Exchange<'_> {
 
     fn on_response(&mut self, status: u16, payload: &Bytes, end: bool) {
         let route = self.request.route.clone();
-        let checked = ResponseHead::parse(payload)
-            .map_err(|error| Fault::new(Code::AppBrokeHttp, error.to_string()))
-            .and_then(|head| check(&head).map(|checked| (head, checked)));
-        let (head, mut checked) = match checked {
-            Ok(checked) => checked,
+        let active = self.thread.active();
+        let mut etag = Vec::new();
+        let prepared =
+            prepare(&active.compressor, &self.request, &route, self.is_head, (status, payload, end), &mut etag);
+        let prepared = match prepared {
+            Ok(prepared) => prepared,
             Err(fault) => return self.break_off(fault),
         };
-        let has_body = may_have_body(self.is_head, status);
-        if has_body
-            && let Some(announced) = checked.content_length
-            && (head.body.len() as u64 > announced || (end && (head.body.len() as u64) < announced))
-        {
-            let what = format!("content-length is {announced}, the body has {} bytes", head.body.len());
-            return self.break_off(Fault::new(Code::AppBrokeHttp, what));
-        }
-        set_fields(&mut checked.fields, &route.response_fields);
-        let length = match checked.content_length {
-            Some(length) if has_body || status != 204 => Some(length),
-            None if has_body && end => Some(head.body.len() as u64),
-            _ => None,
-        };
-        let response = response_head(&self.thread, status, checked.fields.iter().copied(), length, !checked.has_date);
-        let empty = !has_body || (end && head.body.is_empty());
+        let fields = prepared.fields.iter().copied();
+        let response = response_head(&self.thread, status, fields, prepared.length, prepared.add_date);
+        let empty = !prepared.has_body || (end && prepared.body.is_empty());
         let Some(response) = response else { return };
         let Ok(stream) = self.respond.send_response(response, empty) else {
             self.done = true;
             return;
         };
         self.begun = true;
+        self.status = status;
         self.out = Some(stream);
+        self.has_body = prepared.has_body;
+        self.left = prepared.left;
+        self.encoder = prepared.encoder;
         if empty {
-            self.left = None;
             self.done = end;
             return;
         }
-        self.left = checked.content_length;
-        let body = payload.slice_ref(head.body);
-        self.on_data(body, end);
+        self.arrived = prepared.arrived;
+        self.pending = match prepared.body {
+            Cow::Borrowed(body) => payload.slice_ref(body),
+            Cow::Owned(body) => body.into(),
+        };
+        self.pending_end = end;
+        self.done = end;
     }
 
     fn on_data(&mut self, bytes: Bytes, end: bool) {
-        if !may_have_body(self.is_head, 200) {
+        self.arrived += bytes.len();
+        if !self.has_body {
             self.done |= end;
             return;
         }
-        if let Some(left) = &mut self.left {
-            match left.checked_sub(bytes.len() as u64) {
-                Some(rest) if !(end && rest > 0) => *left = rest,
-                _ => return self.break_off(Fault::new(Code::AppBrokeHttp, "the body is not as long as its content-length")),
-            }
+        match announced_left(self.left, bytes.len() as u64, end) {
+            Ok(left) => self.left = left,
+            Err(fault) => return self.break_off(fault),
         }
-        self.pending = bytes;
+        self.pending = match encode(&mut self.encoder, &bytes, end) {
+            Ok(Cow::Borrowed(_)) => bytes,
+            Ok(Cow::Owned(encoded)) => encoded.into(),
+            Err(fault) => return self.break_off(fault),
+        };
         self.pending_end = end;
         self.done |= end;
     }
@@ -490,6 +571,8 @@ impl Exchange<'_> {
         let id = head.as_ref().map_or("", |head| std::str::from_utf8(head.request_id).unwrap_or(""));
         let reply = Reply::fault(fault, accept, id);
         send_reply(&self.thread, &mut self.respond, &reply, self.is_head);
+        self.status = reply.status;
+        self.body_sent = reply.body.len() as u64;
     }
 
     fn worker(&self) -> String {

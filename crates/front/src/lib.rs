@@ -37,8 +37,12 @@ use config::Settings;
 use link::{Command, Event};
 use tokio::sync::mpsc;
 
+pub use active::Unusable;
 pub use listen::{BindError, Bound};
+pub use tls::Error as TlsError;
 
+use crate::access_log::AccessLog;
+use crate::active::Active;
 use crate::thread::{Order, Shared, Thread};
 
 /// The running front threads.
@@ -46,6 +50,8 @@ use crate::thread::{Order, Shared, Thread};
 pub struct Front {
     threads: Vec<Handle>,
     shared: Arc<Shared>,
+    access_log: Option<AccessLog>,
+    tls: Option<tls::Acceptor>,
 }
 
 #[derive(Debug)]
@@ -57,8 +63,10 @@ struct Handle {
 /// The front can't start.
 #[derive(Debug)]
 pub enum StartError {
-    /// A route's pattern can't be read.
-    Route(route::Error),
+    /// A route or a folder of static files can't be used.
+    Settings(Unusable),
+    /// The access log can't be written.
+    AccessLog(io::Error),
     /// A certificate can't be used.
     Tls(tls::Error),
     /// A thread or its runtime can't be made.
@@ -68,7 +76,8 @@ pub enum StartError {
 impl std::fmt::Display for StartError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            StartError::Route(error) => error.fmt(f),
+            StartError::Settings(error) => error.fmt(f),
+            StartError::AccessLog(error) => error.fmt(f),
             StartError::Tls(error) => error.fmt(f),
             StartError::Thread(error) => write!(f, "can't start a front thread: {error}"),
         }
@@ -84,6 +93,8 @@ impl Front {
         bound: Bound,
     ) -> Result<(Front, mpsc::UnboundedReceiver<Event>), StartError> {
         // Fail here, on the caller's thread, rather than on each of ours.
+        Active::validate(&settings).map_err(StartError::Settings)?;
+        let access_log = AccessLog::start(&settings.access_log).map_err(StartError::AccessLog)?;
         let tls = settings.tls.as_ref().map(tls::Acceptor::new).transpose().map_err(StartError::Tls)?;
         let (events, receiver) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared::default());
@@ -96,8 +107,10 @@ impl Front {
                 .build()
                 .map_err(StartError::Thread)?;
             let (settings, shared, events, tls) = (settings.clone(), shared.clone(), events.clone(), tls.clone());
+            let access_log = access_log.as_ref().map(AccessLog::thread);
             let start = move || {
-                let thread = match Thread::new(index, settings, shared, events) {
+                let access_log = access_log.map(access_log::ThreadLogSeed::plant);
+                let thread = match Thread::new(index, settings, shared, events, access_log.clone()) {
                     Ok(thread) => thread,
                     Err(error) => {
                         tracing::error!(%error, "a front thread can't start");
@@ -106,11 +119,17 @@ impl Front {
                 };
                 let local = tokio::task::LocalSet::new();
                 local.block_on(&runtime, async {
+                    if let Some(access_log) = access_log.clone() {
+                        tokio::task::spawn_local(access_log.keep_flushing());
+                    }
                     for listener in listeners {
                         tokio::task::spawn_local(serve::accept(thread.clone(), listener, tls.clone()));
                     }
                     thread.run(inbox).await;
                 });
+                if let Some(access_log) = access_log {
+                    access_log.flush();
+                }
             };
             let join = std::thread::Builder::new()
                 .name(format!("front-{index}"))
@@ -118,7 +137,7 @@ impl Front {
                 .map_err(StartError::Thread)?;
             threads.push(Handle { orders, join });
         }
-        Ok((Front { threads, shared }, receiver))
+        Ok((Front { threads, shared, access_log, tls }, receiver))
     }
 
     /// Number of front threads; each wants one data link from every worker.
@@ -131,11 +150,23 @@ impl Front {
         Commands(self.threads.iter().map(|thread| thread.orders.clone()).collect())
     }
 
-    /// Serves by other settings from now on. Listeners, TLS files and the number of threads stay.
-    pub fn configure(&self, settings: &Arc<Settings>) {
+    /// Serves by other settings from now on. Listeners, access log, paths of TLS files and the number of threads
+    /// stay as they are; the certificate is read again, and the access log's file is opened again.
+    ///
+    /// # Errors
+    /// When the settings can't be used: the old ones stay in force.
+    pub fn configure(&self, settings: &Arc<Settings>) -> Result<(), Unusable> {
+        Active::validate(settings)?;
+        if let Some(Err(error)) = self.tls.as_ref().map(tls::Acceptor::reload) {
+            tracing::error!(%error, "the certificate can't be read again; the old one stays");
+        }
+        if let Some(access_log) = &self.access_log {
+            access_log.reopen();
+        }
         for thread in &self.threads {
             let _ = thread.orders.send(Order::Configure(settings.clone()));
         }
+        Ok(())
     }
 
     /// Client connections that are open now.
@@ -165,11 +196,17 @@ impl Front {
             // A thread that panicked has said so; the others end all the same.
             let _ = thread.join.join();
         }
+        if let Some(access_log) = self.access_log
+            && !access_log.close(ACCESS_LOG_CLOSE)
+        {
+            tracing::warn!("the access log could not be written to its end in time");
+        }
     }
 }
 
 /// Blocking threads of each front thread, for file operations that miss the page cache.
 const BLOCKING_THREADS: usize = 4;
+const ACCESS_LOG_CLOSE: Duration = Duration::from_secs(5);
 const DRAIN_POLL: Duration = Duration::from_millis(5);
 
 /// Sends commands about workers to front threads.

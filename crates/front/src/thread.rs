@@ -4,17 +4,19 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use config::Settings;
 use link::{Closed, Command, Event, Link, WorkerId};
 use rustc_hash::FxHashMap;
 use tokio::sync::{Notify, mpsc};
 
-use crate::active::Active;
+use crate::access_log::ThreadLog;
+use crate::active::{Active, Unusable};
 use crate::deadline::{Deadlines, TICK};
 use crate::pool::Pool;
 use crate::request_id::{Generator, RequestId};
+use crate::static_files::Store;
 
 /// Bytes of the buffer that all connections of a thread read into.
 pub const SCRATCH: usize = 64 * 1024;
@@ -57,6 +59,9 @@ pub struct Thread {
     draining: Cell<bool>,
     drained: Notify,
     events: mpsc::UnboundedSender<Event>,
+    /// Static files in memory.
+    store: Store,
+    access_log: Option<ThreadLog>,
 }
 
 impl Thread {
@@ -66,9 +71,11 @@ impl Thread {
         settings: Arc<Settings>,
         shared: Arc<Shared>,
         events: mpsc::UnboundedSender<Event>,
-    ) -> Result<Rc<Thread>, route::Error> {
+        access_log: Option<ThreadLog>,
+    ) -> Result<Rc<Thread>, Unusable> {
         let pools = RefCell::default();
-        let active = Active::new(settings, |name, limits| pool(&pools, name, limits))?;
+        let store = Store::new(&settings.static_cache);
+        let active = Active::new(settings, &store, |name, limits| pool(&pools, name, limits))?;
         Ok(Rc::new(Thread {
             index,
             shared,
@@ -81,6 +88,8 @@ impl Thread {
             draining: Cell::new(false),
             drained: Notify::new(),
             events,
+            store,
+            access_log,
         }))
     }
 
@@ -92,6 +101,16 @@ impl Thread {
     /// A new request's id.
     pub fn next_request_id(&self) -> RequestId {
         self.ids.borrow_mut().next_id()
+    }
+
+    /// Where requests are written down, if anywhere.
+    pub fn access_log(&self) -> Option<&ThreadLog> {
+        self.access_log.as_ref()
+    }
+
+    /// The time at which a request begins; read only when somebody will ask how long it took.
+    pub fn request_began(&self) -> Option<Instant> {
+        self.access_log.as_ref().map(|_| Instant::now())
     }
 
     /// Whether connections should close when they can.
@@ -124,9 +143,9 @@ impl Thread {
         match order {
             Order::Worker(command) => self.command(command),
             Order::Configure(settings) => {
-                match Active::new(settings, |name, limits| pool(&self.pools, name, limits)) {
+                match Active::new(settings, &self.store, |name, limits| pool(&self.pools, name, limits)) {
                     Ok(active) => *self.active.borrow_mut() = Rc::new(active),
-                    Err(error) => tracing::error!(%error, "the new routes can't be read; the old ones stay"),
+                    Err(error) => tracing::error!(%error, "the new settings can't be used; the old ones stay"),
                 }
             }
             Order::Stop => {}

@@ -17,6 +17,8 @@ use crate::stream::{Incoming, State, Stream};
 
 /// Read at most this much before other tasks of the thread get their turn, in bytes.
 const READ_BUDGET: usize = 1 << 20;
+/// Read at most this much from a worker that is already gone, in bytes: more than the kernel keeps in a socket.
+const LAST_WORDS_MAX: usize = 16 << 20;
 const READ_CHUNK: usize = 64 * 1024;
 /// What an outgoing buffer may keep when it is empty, in bytes.
 const KEEP_CAPACITY: usize = 256 * 1024;
@@ -190,6 +192,7 @@ impl Link {
 
     fn poll_run(&self, cx: &mut Context<'_>, input: &mut BytesMut) -> Poll<Closed> {
         if self.condemned.get() {
+            self.read_last_words(input);
             return Poll::Ready(Closed::Eof);
         }
         *self.driver.borrow_mut() = Some(cx.waker().clone());
@@ -249,6 +252,18 @@ impl Link {
                 }
                 Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
                 Err(_) => return Poll::Ready(Closed::Eof),
+            }
+        }
+    }
+
+    /// Answers that the worker wrote before it died are still in the socket: they are not lost with it.
+    fn read_last_words(&self, input: &mut BytesMut) {
+        let mut budget = LAST_WORDS_MAX;
+        while budget > 0 {
+            input.reserve(READ_CHUNK);
+            match self.socket.try_read_buf(input) {
+                Ok(n @ 1..) if self.dispatch_all(input).is_ok() => budget = budget.saturating_sub(n),
+                _ => return,
             }
         }
     }

@@ -9,22 +9,26 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use link::{Incoming, Stream};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use wire::{ResetCode, ResponseHead};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::server::TlsStream;
+use wire::ResetCode;
 
 use super::chunked::Chunked;
 use super::parse::{Parsed, parse};
-use super::response::{
-    Framing, Line, put_chunk, put_head, put_informational, put_last_chunk,
-};
+use super::response::{Framing, Line, put_chunk, put_head, put_informational, put_last_chunk, put_static_head};
+use crate::active::ActiveRoute;
+use crate::compress::Encoder;
 use crate::deadline::Deadline;
-use crate::dispatch::{INLINE_BODY_MAX, Peer, Plan, Reply, Request, plan};
+use crate::dispatch::{INLINE_BODY_MAX, Lookup, Peer, Plan, Reply, Request, plan, record_head};
 use crate::fault::{Code, Fault};
 use crate::head::{BodyLength, Head, is_hop_by_hop, is_token, list_members};
 use crate::pool::Unavailable;
-use crate::response::{check, may_have_body, set_fields};
-use crate::thread::Thread;
+use crate::response::{announced_left, encode, may_have_body, prepare};
+use crate::static_files::{Answer, Body};
+use crate::thread::{SCRATCH, Thread};
 use crate::upstream::Event;
 
 /// Response bytes that wait for a slow client before the worker's credit is held back.
@@ -35,12 +39,27 @@ const KEEP_CAPACITY: usize = 2 * 1024;
 /// (RFC 9112 §9.6).
 const LINGER_BYTES_MAX: usize = 1 << 20;
 const LINGER_TIME: Duration = Duration::from_secs(2);
+/// What the access log says of a client that left before there was a status.
+const CLIENT_CLOSED: u16 = 499;
 /// HTTP/2's connection preface (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A client's byte stream.
-pub trait Io: AsyncRead + AsyncWrite + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Unpin> Io for T {}
+pub trait Io: AsyncRead + AsyncWrite + Unpin {
+    /// The plain TCP socket, if it is one: files go to it without passing through our memory.
+    fn tcp(&self) -> Option<&TcpStream> {
+        None
+    }
+}
+
+impl Io for TcpStream {
+    fn tcp(&self) -> Option<&TcpStream> {
+        Some(self)
+    }
+}
+
+impl Io for UnixStream {}
+impl Io for TlsStream<TcpStream> {}
 
 /// How a connection ended.
 #[derive(Debug)]
@@ -78,6 +97,10 @@ enum State {
     Head,
     Exchange(Box<Exchange>),
     Tunnel(Box<Tunnel>),
+    /// Wait for a disk, outside of the state machine.
+    Lookup(Box<Lookup>, After),
+    /// Send what waits and then a file, outside of the state machine.
+    File(Box<(Body, After)>),
     /// Write what is left, then go on or close.
     Flush { then: After },
     /// The answer is out, the request is not read: drop this much of it, then close.
@@ -119,8 +142,12 @@ struct Exchange {
     response: ResponseBody,
     /// Response bytes handed to the client's buffer for which no credit has been given back.
     unreported: usize,
-    fault: Option<Fault>,
+    /// Body bytes that the worker announced and has not sent yet.
+    left: Option<u64>,
+    encoder: Option<Encoder>,
+    /// What the access log says.
     status: u16,
+    body_sent: u64,
 }
 
 #[derive(Debug)]
@@ -135,9 +162,9 @@ enum ResponseBody {
     NotBegun,
     /// Nothing may follow the head; what the worker sends is dropped.
     Empty,
-    Length(u64),
+    /// The bytes themselves.
+    Plain,
     Chunked,
-    Close,
     Done,
 }
 
@@ -183,9 +210,54 @@ impl<I: Io> Connection<I> {
 
     /// Serves until the connection ends.
     pub async fn run(mut self) -> Outcome<I> {
-        match std::future::poll_fn(|cx| self.poll(cx)).await {
-            End::Closed => Outcome::Closed,
-            End::Http2 => Outcome::Http2(self.io, self.peer, self.input),
+        loop {
+            match std::future::poll_fn(|cx| self.poll(cx)).await {
+                End::Closed => return Outcome::Closed,
+                End::Http2 => return Outcome::Http2(self.io, self.peer, self.input),
+                // Boxed, so that connections without files do not carry room for them.
+                End::Lookup(lookup, after) => {
+                    let answer = Box::pin(lookup.answer()).await;
+                    let is_head = lookup.method() == b"HEAD";
+                    let accept = lookup.get("accept");
+                    let (status, bytes, body) =
+                        self.put_answer(answer, &lookup.route, lookup.version(), is_head, accept, lookup.id.as_str());
+                    lookup.record(&self.thread, status, bytes);
+                    self.state = State::Flush { then: after };
+                    if let Some(body) = body {
+                        self.state = State::File(Box::new((body, after)));
+                    }
+                }
+                End::File(body, after) => match Box::pin(self.send_file(body)).await {
+                    Ok(()) => self.state = State::Flush { then: after },
+                    // A response that stops short can only be told by closing the connection.
+                    Err(error) => {
+                        tracing::debug!(client = self.peer.forwarded.address(), %error, "a file could not be sent to its end");
+                        return Outcome::Closed;
+                    }
+                },
+            }
+        }
+    }
+
+    /// Sends what waits, and then a file.
+    async fn send_file(&mut self, body: Body) -> io::Result<()> {
+        let idle = self.thread.active().settings.timeouts.client_write_idle;
+        let head = std::mem::take(&mut self.out);
+        let written = std::mem::take(&mut self.written);
+        if let Some(tcp) = self.io.tcp() {
+            return body.send(tcp, &head[written..], idle).await;
+        }
+        let mut piece = Bytes::from(head).slice(written..);
+        let mut reader = body.into_reader();
+        loop {
+            match tokio::time::timeout(idle, self.io.write_all(&piece)).await {
+                Ok(result) => result?,
+                Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+            }
+            match reader.next(SCRATCH).await? {
+                Some(next) => piece = next,
+                None => return self.io.flush().await,
+            }
         }
     }
 
@@ -213,6 +285,8 @@ impl<I: Io> Connection<I> {
                         return Poll::Pending;
                     }
                 },
+                State::Lookup(lookup, after) => return Poll::Ready(End::Lookup(lookup, after)),
+                State::File(file) => return Poll::Ready(End::File(file.0, file.1)),
                 State::Flush { then } => match self.poll_flush_state(cx, then) {
                     Poll::Ready(step) => step,
                     Poll::Pending => {
@@ -391,20 +465,33 @@ impl<I: Io> Connection<I> {
                     sent: false,
                     response: ResponseBody::NotBegun,
                     unreported: 0,
-                    fault: None,
-                    status: 0,
+                    left: None,
+                    encoder: None,
+                    status: CLIENT_CLOSED,
+                    body_sent: 0,
                 })))
             }
             Plan::Reply(reply) => {
                 self.keep_alive &= complete;
                 self.put_reply(&reply, head.version, head.method == b"HEAD");
+                record_head(&self.thread, &self.peer, head, id.as_str(), reply.status, reply.body.len() as u64);
                 Step::Next(State::Flush { then: self.after(complete) })
             }
-            Plan::Static(_) => {
-                let reply = Reply::fault(Code::NotFound.into(), head.get("accept"), id.as_str());
+            Plan::Static(route, answer) => {
                 self.keep_alive &= complete;
-                self.put_reply(&reply, head.version, head.method == b"HEAD");
-                Step::Next(State::Flush { then: self.after(complete) })
+                let is_head = head.method == b"HEAD";
+                let accept = head.get("accept");
+                let (status, bytes, body) = self.put_answer(answer, &route, head.version, is_head, accept, id.as_str());
+                record_head(&self.thread, &self.peer, head, id.as_str(), status, bytes);
+                let then = self.after(complete);
+                Step::Next(match body {
+                    None => State::Flush { then },
+                    Some(body) => State::File(Box::new((body, then))),
+                })
+            }
+            Plan::Lookup(lookup) => {
+                self.keep_alive &= complete;
+                Step::Next(State::Lookup(lookup, self.after(complete)))
             }
         };
         (step, inline.len())
@@ -449,6 +536,47 @@ impl<I: Io> Connection<I> {
         put_head(&mut self.out, line, reply.fields.iter().map(|(n, v)| (n.as_bytes(), v.as_slice())), framing);
         if matches!(framing, Framing::Length(_)) {
             self.out.extend_from_slice(&reply.body);
+        }
+    }
+
+    /// Writes the head of a static file's answer, and its body if that is in memory. Says the status, the number of
+    /// body bytes, and the body that is still to be sent.
+    fn put_answer(
+        &mut self,
+        answer: Answer,
+        route: &ActiveRoute,
+        version: u8,
+        is_head: bool,
+        accept: Option<&[u8]>,
+        id: &str,
+    ) -> (u16, u64, Option<Body>) {
+        let response = match answer {
+            Answer::Response(response) => response,
+            Answer::Refusal { code, fields } => {
+                let mut reply = Reply::fault(code.into(), accept, id);
+                reply.fields.extend(fields.into_iter().map(|(name, value)| (name.into(), value.into_bytes())));
+                self.put_reply(&reply, version, is_head);
+                return (reply.status, reply.body.len() as u64, None);
+            }
+        };
+        let active = self.thread.active();
+        let line = Line {
+            version,
+            status: response.status,
+            reason: b"",
+            keep_alive: self.keep_alive,
+            add_date: true,
+            server: active.settings.server_header.as_deref(),
+        };
+        put_static_head(&mut self.out, line, &response, &route.response_fields);
+        let bytes = response.body.len();
+        match response.body {
+            Body::Empty => (response.status, 0, None),
+            Body::Bytes(body) => {
+                self.out.extend_from_slice(&body);
+                (response.status, bytes, None)
+            }
+            body => (response.status, bytes, Some(body)),
         }
     }
 
@@ -581,74 +709,74 @@ impl<I: Io> Connection<I> {
 
     fn on_response(&mut self, x: &mut Exchange, status: u16, payload: &[u8], end: bool) -> Option<Step> {
         let route = x.request.route.clone();
-        let checked = ResponseHead::parse(payload)
-            .map_err(|error| Fault::new(Code::AppBrokeHttp, error.to_string()))
-            .and_then(|head| check(&head).map(|checked| (head, checked)));
-        let (head, mut checked) = match checked {
-            Ok(checked) => checked,
+        let active = self.thread.active();
+        let mut etag = Vec::new();
+        let prepared = prepare(&active.compressor, &x.request, &route, x.is_head, (status, payload, end), &mut etag);
+        let prepared = match prepared {
+            Ok(prepared) => prepared,
             Err(fault) => return self.break_off(x, fault),
         };
-        let has_body = may_have_body(x.is_head, status);
-        if has_body
-            && let Some(announced) = checked.content_length
-            && (head.body.len() as u64 > announced || (end && (head.body.len() as u64) < announced))
-        {
-            let what = format!("content-length is {announced}, the body has {} bytes", head.body.len());
-            return self.break_off(x, Fault::new(Code::AppBrokeHttp, what));
-        }
-        set_fields(&mut checked.fields, &route.response_fields);
-        let framing = match checked.content_length {
-            length if !has_body => Framing::Empty(length.filter(|_| status != 204)),
+        let framing = match prepared.length {
+            length if !prepared.has_body => Framing::Empty(length),
             Some(length) => Framing::Length(length),
-            None if end => Framing::Length(head.body.len() as u64),
             None if x.version == 10 => Framing::Close,
             None => Framing::Chunked,
         };
-        self.keep_alive &= !checked.close && framing != Framing::Close;
-        let active = self.thread.active();
+        self.keep_alive &= !prepared.close && framing != Framing::Close;
         let line = Line {
             version: x.version,
             status,
-            reason: head.reason,
+            reason: prepared.reason,
             keep_alive: self.keep_alive,
-            add_date: !checked.has_date,
+            add_date: prepared.add_date,
             server: active.settings.server_header.as_deref(),
         };
+        put_head(&mut self.out, line, prepared.fields.iter().copied(), framing);
         x.status = status;
-        put_head(&mut self.out, line, checked.fields.iter().copied(), framing);
+        x.left = prepared.left;
+        x.encoder = prepared.encoder;
         x.response = match framing {
             Framing::Empty(_) => ResponseBody::Empty,
-            Framing::Length(n) => ResponseBody::Length(n),
+            Framing::Length(_) => ResponseBody::Plain,
             Framing::Chunked => ResponseBody::Chunked,
-            Framing::Close => ResponseBody::Close,
+            Framing::Close => ResponseBody::Plain,
         };
-        self.on_data(x, head.body, end)
+        x.unreported += prepared.arrived;
+        self.put_body(x, &prepared.body, end);
+        None
     }
 
     /// Body bytes of the response; what is more or less than announced ends the exchange.
     fn on_data(&mut self, x: &mut Exchange, bytes: &[u8], end: bool) -> Option<Step> {
         x.unreported += bytes.len();
-        match &mut x.response {
-            ResponseBody::NotBegun | ResponseBody::Done => return None,
-            ResponseBody::Empty => {}
-            ResponseBody::Length(left) => {
-                let Some(rest) = left.checked_sub(bytes.len() as u64) else {
-                    return self.break_off(x, Fault::new(Code::AppBrokeHttp, "the body is longer than its content-length"));
-                };
-                *left = rest;
-                self.out.extend_from_slice(bytes);
-                if end && rest > 0 {
-                    let what = format!("the body ended {rest} bytes before its content-length");
-                    return self.break_off(x, Fault::new(Code::AppBrokeHttp, what));
-                }
-            }
+        if matches!(x.response, ResponseBody::NotBegun | ResponseBody::Done) {
+            return None;
+        }
+        if x.response == ResponseBody::Empty {
+            return self.put_body(x, b"", end);
+        }
+        match announced_left(x.left, bytes.len() as u64, end) {
+            Ok(left) => x.left = left,
+            Err(fault) => return self.break_off(x, fault),
+        }
+        match encode(&mut x.encoder, bytes, end) {
+            Ok(bytes) => self.put_body(x, &bytes, end),
+            Err(fault) => self.break_off(x, fault),
+        }
+    }
+
+    /// Appends body bytes in the framing that the head announced.
+    fn put_body(&mut self, x: &mut Exchange, bytes: &[u8], end: bool) -> Option<Step> {
+        x.body_sent += bytes.len() as u64;
+        match x.response {
+            ResponseBody::Plain => self.out.extend_from_slice(bytes),
             ResponseBody::Chunked => {
                 put_chunk(&mut self.out, bytes);
                 if end {
                     put_last_chunk(&mut self.out, std::iter::empty());
                 }
             }
-            ResponseBody::Close => self.out.extend_from_slice(bytes),
+            ResponseBody::Empty | ResponseBody::NotBegun | ResponseBody::Done => {}
         }
         if end {
             x.response = ResponseBody::Done;
@@ -670,7 +798,6 @@ impl<I: Io> Connection<I> {
         x.request.log(&fault);
         let begun = x.response != ResponseBody::NotBegun;
         if begun {
-            x.fault = Some(fault);
             return Some(Step::Abort);
         }
         let read = matches!(x.body, RequestBody::Done);
@@ -678,17 +805,15 @@ impl<I: Io> Connection<I> {
         let head = x.request.head();
         let accept = head.as_ref().and_then(|head| head.fields.get("accept"));
         let id = head.as_ref().map_or("", |head| std::str::from_utf8(head.request_id).unwrap_or(""));
-        let reply = Reply::fault(fault.clone(), accept, id);
+        let reply = Reply::fault(fault, accept, id);
         self.put_reply(&reply, x.version, x.is_head);
         x.status = reply.status;
-        x.fault = Some(fault);
+        x.body_sent = reply.body.len() as u64;
         Some(Step::Next(State::Flush { then: self.after(read) }))
     }
 
     fn client_gone(&mut self, x: &mut Exchange) -> Step {
-        let fault = Fault::new(Code::ClientClosed, "");
-        x.request.log(&fault);
-        x.fault = Some(fault);
+        x.request.log(&Code::ClientClosed.into());
         Step::Abort
     }
 
@@ -715,9 +840,7 @@ impl<I: Io> Connection<I> {
             match self.poll_read(cx, &mut scratch[..room]) {
                 Poll::Ready(Ok(n @ 1..)) => n,
                 Poll::Ready(_) => {
-                    let fault = Fault::new(Code::BodyIncomplete, "");
-                    x.request.log(&fault);
-                    x.fault = Some(fault);
+                    x.request.log(&Code::BodyIncomplete.into());
                     return Err(Step::Abort);
                 }
                 Poll::Pending => return Ok(false),
@@ -826,14 +949,14 @@ impl<I: Io> Connection<I> {
         let fault = Fault::new(code, x.request.worker());
         if code == Code::ClientStalled {
             x.request.log(&fault);
-            x.fault = Some(fault);
             return Step::Abort;
         }
         self.fail(x, fault).unwrap_or(Step::Abort)
     }
 
-    /// Keeps the frame's memory for the next request.
+    /// Writes the access log, and keeps the frame's memory for the next request.
     fn finish(&mut self, x: Exchange) {
+        x.request.record(&self.thread, x.status, x.body_sent);
         let frame = x.request.upstream.into_frame();
         if frame.capacity() <= KEEP_CAPACITY {
             self.frame = frame;
@@ -982,6 +1105,8 @@ impl<I: Io> Connection<I> {
 enum End {
     Closed,
     Http2,
+    Lookup(Box<Lookup>, After),
+    File(Body, After),
 }
 
 enum Begin {

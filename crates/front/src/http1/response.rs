@@ -2,6 +2,7 @@
 
 use crate::date;
 use crate::head::Field;
+use crate::static_files::Response;
 
 /// How the body that follows a head is delimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,13 +37,6 @@ pub struct Line<'a> {
 /// Appends a final response's head.
 pub fn put_head<'f>(out: &mut Vec<u8>, line: Line<'_>, fields: impl Iterator<Item = Field<'f>>, framing: Framing) {
     put_status_line(out, line.status, line.reason);
-    put_fields(out, fields);
-    if let Some(server) = line.server {
-        put_field(out, b"server", server.as_bytes());
-    }
-    if line.add_date {
-        put_field(out, b"date", &date::now());
-    }
     match framing {
         Framing::Length(n) | Framing::Empty(Some(n)) => {
             out.extend_from_slice(b"content-length: ");
@@ -52,12 +46,36 @@ pub fn put_head<'f>(out: &mut Vec<u8>, line: Line<'_>, fields: impl Iterator<Ite
         Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         Framing::Empty(None) | Framing::Close => {}
     }
+    put_head_end(out, line, fields);
+}
+
+fn put_head_end<'f>(out: &mut Vec<u8>, line: Line<'_>, fields: impl Iterator<Item = Field<'f>>) {
+    put_fields(out, fields);
+    if let Some(server) = line.server {
+        put_field(out, b"server", server.as_bytes());
+    }
+    if line.add_date {
+        put_field(out, b"date", &date::now());
+    }
     if !line.keep_alive {
         out.extend_from_slice(b"connection: close\r\n");
     } else if line.version == 10 {
         out.extend_from_slice(b"connection: keep-alive\r\n");
     }
     out.extend_from_slice(b"\r\n");
+}
+
+/// Appends the head of a static file's answer, whose fields, framing included, stand ready as lines; `set` are
+/// put in place of those of the same name.
+pub fn put_static_head(out: &mut Vec<u8>, line: Line<'_>, response: &Response, set: &[(String, String)]) {
+    put_status_line(out, line.status, line.reason);
+    if set.is_empty() {
+        out.extend_from_slice(&response.head);
+        return put_head_end(out, line, std::iter::empty());
+    }
+    let replaced = |name: &[u8]| set.iter().any(|(other, _)| name.eq_ignore_ascii_case(other.as_bytes()));
+    put_fields(out, response.fields().filter(|(name, _)| !replaced(name)));
+    put_head_end(out, line, set.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
 }
 
 /// Appends a 1xx response.
