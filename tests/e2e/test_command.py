@@ -116,7 +116,9 @@ def test_stale_unix_socket_is_replaced(serve, tmp_path):
 def test_several_addresses(serve):
     server = serve(None, str(NODE / "http.js"), "--workers", "1", folder=NODE, listen=["127.0.0.1:0", "127.0.0.1:0"])
     server.ready()
-    ports = eventually(lambda: len(found := set(re.findall(r"http://127\.0\.0\.1:(\d+)", server.log))) == 2 and found)
+    ready = server.wait_for("ready on").string
+    ports = set(re.findall(r"http://127\.0\.0\.1:(\d+)", ready))
+    assert len(ports) == 2, ready
     for port in ports:
         command = ["curl", "-sS", f"http://127.0.0.1:{port}/"]
         assert subprocess.run(command, capture_output=True, timeout=20).stdout == b"hello"
@@ -139,7 +141,8 @@ def test_environment_and_flags_beat_the_file(serve):
 
 
 def test_status(serve):
-    server = serve(None, str(NODE / "http.js"), "--workers", "2").ready()
+    config = section("[service.app]", {"node": str(NODE / "http.js"), "workers": 2})
+    server = serve(config + '[[route]]\nmatch = "/*"\nto = "app"\n').ready()
     eventually(lambda: len(server.workers()) == 2)
     done = run("status", cwd=server.folder)
     assert done.returncode == 0, done.stderr

@@ -4,9 +4,10 @@ import asyncio
 import os
 import signal
 
+import httpx
 import pytest
 
-from harness.apps import FRAMEWORKS, NODE, PYTHON, VENV, Kind, other_venvs, section
+from harness.apps import ASGI, FRAMEWORKS, NODE, PYTHON, VENV, Kind, other_venvs, section
 from harness.server import Server
 
 NEXT = Kind("next", "node_modules/next/dist/bin/next")
@@ -38,11 +39,14 @@ def test_routing_and_query(framework):
 
 
 def test_streamed_echo(framework):
-    server, _ = framework
+    server, kind = framework
     body = os.urandom(700_000)
     with server.client() as client:
         headers = {"content-type": "application/octet-stream"}
         assert client.post("/echo", content=body, headers=headers).content == body
+        if kind.name == "django-wsgi":
+            # Django's WSGI side reads Content-Length bytes and no more, behind every server.
+            return
         parts = iter([body[:1000], body[1000:300_000], body[300_000:]])
         assert client.post("/echo", content=parts, headers=headers).content == body
 
@@ -77,8 +81,6 @@ def test_many_at_once(framework):
     server, _ = framework
 
     async def load():
-        import httpx
-
         async with httpx.AsyncClient(base_url=server.url, trust_env=False, timeout=30) as client:
             answers = await asyncio.gather(*(client.get(f"/items/{n}?n={n}") for n in range(200)))
         return [answer.json() for answer in answers]
@@ -124,8 +126,6 @@ def test_fastapi_background_tasks_and_task_groups(shared):
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_asgi_s_surroundings_are_true(serve, loop):
     """`asyncio.current_task()`, a context of its own for each request, sniffio, lifespan state."""
-    from harness.apps import ASGI
-
     server = serve(ASGI.config(event_loop=loop)).ready()
     with server.client() as client:
         for _ in range(3):

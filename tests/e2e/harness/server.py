@@ -18,7 +18,8 @@ BIREME = Path(os.environ.get("BIREME", "target/release/bireme")).resolve()
 START_SECONDS = 60.0
 """Longest wait for a server's address; a busy machine compiles a framework's byte code meanwhile."""
 
-ADDRESS = re.compile(r"\b(https?)://(127\.0\.0\.1|\[::1\]|localhost):(\d+)")
+ADDRESS = re.compile(r"\bready on .*?(https?)://(127\.0\.0\.1|\[::1\]):(\d+)")
+"""The line with which a server says that its workers are ready; applications print addresses too."""
 
 
 TOUCHED: list["Server"] = []

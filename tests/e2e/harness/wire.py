@@ -38,7 +38,7 @@ class Wire:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if context:
             self.socket = context.wrap_socket(self.socket, server_hostname="localhost")
-        self.buffer = b""
+        self.buffer = bytearray()
 
     def __enter__(self) -> "Wire":
         return self
@@ -106,16 +106,20 @@ class Wire:
 
     def line(self) -> str:
         """Read up to the next CR LF."""
-        while b"\r\n" not in self.buffer:
+        while (end := self.buffer.find(b"\r\n")) < 0:
             self.more()
-        line, self.buffer = self.buffer.split(b"\r\n", 1)
-        return line.decode("latin-1")
+        return self.taken(end + 2)[:-2].decode("latin-1")
 
     def exactly(self, count: int) -> bytes:
         """Read so many bytes."""
         while len(self.buffer) < count:
             self.more()
-        data, self.buffer = self.buffer[:count], self.buffer[count:]
+        return self.taken(count)
+
+    def taken(self, count: int) -> bytes:
+        """Take bytes that have been received."""
+        data = bytes(self.buffer[:count])
+        del self.buffer[:count]
         return data
 
     def rest(self) -> bytes:
@@ -124,14 +128,13 @@ class Wire:
             while True:
                 self.more()
         except Closed:
-            data, self.buffer = self.buffer, b""
-            return data
+            return self.taken(len(self.buffer))
 
     def more(self) -> None:
         """Read what comes next."""
         data = self.socket.recv(65536)
         if not data:
-            raise Closed(f"closed after {self.buffer!r}")
+            raise Closed(f"closed after {bytes(self.buffer[-200:])!r}")
         self.buffer += data
 
     def is_closed(self) -> bool:

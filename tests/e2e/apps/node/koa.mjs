@@ -11,7 +11,7 @@ async function read(stream) {
 
 app.use(async (context) => {
   const item = /^\/items\/([^/]+)$/.exec(context.path);
-  if (item) context.body = { id: item[1], query: { ...context.query } };
+  if (item) context.body = { id: decodeURIComponent(item[1]), query: { ...context.query } };
   else if (context.path === '/') context.body = 'hello';
   else if (context.path === '/json' && context.method === 'POST') context.body = { got: JSON.parse(await read(context.req)) };
   else if (context.path === '/json') context.body = { ok: true };

@@ -33,7 +33,7 @@ function method(name, ...decorators) {
   for (const decorator of decorators) decorator(Items.prototype, name, descriptor);
 }
 
-method('hello', common.Get('/'));
+method('hello', common.Get('/'), common.Header('content-type', 'text/plain'));
 method('json', common.Get('/json'));
 method('post', common.Post('/json'), common.HttpCode(200));
 common.Body()(Items.prototype, 'post', 0);

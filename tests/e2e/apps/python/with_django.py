@@ -20,7 +20,7 @@ def hello(request):
 
 
 def json(request):
-    return JsonResponse({"ok": True} if request.method == "GET" else {"got": jsons.loads(request.body)})
+    return JsonResponse({"got": jsons.loads(request.body)} if request.method == "POST" else {"ok": True})
 
 
 def item(request, id):

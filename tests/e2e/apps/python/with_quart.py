@@ -10,7 +10,7 @@ async def hello():
 
 @app.route("/json", methods=["GET", "POST"])
 async def json():
-    return jsonify(ok=True) if request.method == "GET" else jsonify(got=await request.get_json())
+    return jsonify(got=await request.get_json()) if request.method == "POST" else jsonify(ok=True)
 
 
 @app.get("/items/<id>")

@@ -8,7 +8,7 @@ async def hello(request):
 
 
 async def json(request):
-    return JSONResponse({"ok": True} if request.method == "GET" else {"got": await request.json()})
+    return JSONResponse({"got": await request.json()} if request.method == "POST" else {"ok": True})
 
 
 async def item(request):
