@@ -20,8 +20,9 @@ Examples:
   bireme serve ./server.js -- --an-argument-of-the-app
   bireme serve --config production.toml --set timeouts.response=5m
 
-An application is a Node program or folder (./server.js, web/), or a Python module and attribute (main:app, main.py). Each
-may be given a name (ml=main:app). Without any, bireme.toml in this folder says what to serve.
+An application is a Node program or folder (./server.js, web/), or a Python module and attribute
+(main:app, main.py). Each may be given a name (ml=main:app). Without any, bireme.toml in this
+folder says what to serve.
 
 Signals: SIGINT and SIGTERM drain and stop, a second one stops at once; SIGHUP reloads.";
 
@@ -35,6 +36,7 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve applications until told to stop
+    #[command(after_help = SERVE_EXAMPLES)]
     Serve(ServeArguments),
     /// Say everything that is wrong with a configuration, without serving
     Check(ServeArguments),
@@ -49,7 +51,6 @@ pub enum Command {
 }
 
 #[derive(Clone, Debug, Default, Args)]
-#[command(after_help = SERVE_EXAMPLES)]
 pub struct ServeArguments {
     /// Applications to serve: [NAME=]PATH or [NAME=]MODULE[:ATTRIBUTE]
     #[arg(value_name = "APPLICATION")]

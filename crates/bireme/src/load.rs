@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 
-use config::{File, Flag, Flags, Resolved, Settings, Sources};
+use config::{File, Flag, Flags, Mistake, Resolved, Settings, Sources};
 
 use crate::Stop;
 use crate::arguments::ServeArguments;
@@ -25,7 +25,13 @@ pub fn settings(arguments: &ServeArguments) -> Result<Resolved, Stop> {
         cores: available_parallelism().map_or(1, usize::from),
         current,
     };
-    config::resolve(&sources).map_err(|errors| Stop::Usage(errors.to_string()))
+    let passed_over = sources.file.is_none() && sources.current.join(FILE_NAME).is_file();
+    let mut resolved = config::resolve(&sources).map_err(|errors| Stop::Usage(errors.to_string()))?;
+    if passed_over {
+        let what = format!("{FILE_NAME} is not read, since applications are named; add --config {FILE_NAME} to use it as well");
+        resolved.warnings.push(Mistake { place: None, what });
+    }
+    Ok(resolved)
 }
 
 /// The settings' routes as crate `route` takes them.

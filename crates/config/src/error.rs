@@ -59,6 +59,14 @@ impl Errors {
         self.0.push(Mistake { place: Some(place.clone()), what: what.into() });
     }
 
+    /// A value that a key cannot take. A flag's name says which key it is.
+    pub(crate) fn add_value(&mut self, place: &Place, key: &str, what: &str) {
+        match place {
+            Place::Flag(_) => self.add(place, what),
+            _ => self.add(place, format!("{key}: {what}")),
+        }
+    }
+
     pub(crate) fn add_anywhere(&mut self, what: impl Into<String>) {
         self.0.push(Mistake { place: None, what: what.into() });
     }

@@ -310,10 +310,10 @@ impl Reader<'_> {
             match units::listen(&text, self.folders.of(&place)) {
                 Ok(crate::Listen::Tcp(address)) if address.port() == 0 => listen.push(crate::Listen::Tcp(address)),
                 Ok(address) if listen.contains(&address) => {
-                    self.errors.add(&place, format!("listen: \"{text}\" stands twice"));
+                    self.errors.add_value(&place, "listen", &format!("\"{text}\" stands twice"));
                 }
                 Ok(address) => listen.push(address),
-                Err(what) => self.errors.add(&place, format!("listen: {what}")),
+                Err(what) => self.errors.add_value(&place, "listen", &what),
             }
         }
         if let (true, Some(place)) = (top.texts("listen").is_empty(), top.written("listen")) {

@@ -40,7 +40,10 @@ pub(crate) fn read(section: Section, table: Table, heading: &str, folders: Folde
         let place = entry.item.place.clone();
         match typed(key.kind, entry.item, folders) {
             Ok(value) => found.push((key, value, place)),
-            Err((place, what)) => errors.add(&place, format!("{}: {what}", if section.is_single() { key.path() } else { key.name.to_owned() })),
+            Err((place, what)) => {
+                let name = if section.is_single() { key.path() } else { key.name.to_owned() };
+                errors.add_value(&place, &name, &what);
+            }
         }
     }
     for key in section.keys() {

@@ -12,7 +12,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use supervise::{Handle, RunDirectory, ServiceSpec, ServiceStatus, StartError, Supervisor, Threads, find_runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::arguments::ServeArguments;
 use crate::control::{self, Asked, Request, Status, url};
@@ -185,9 +185,7 @@ impl Server {
                     let result = self.reload("bireme reload").await;
                     let _ = reply.send(result);
                 }
-                Cause::Asked((Request::Status, reply)) => {
-                    let _ = reply.send(serde_json::to_value(self.status().await).map_err(|error| error.to_string()));
-                }
+                Cause::Asked((Request::Status, reply)) => self.say_status(reply).await,
             }
         }
     }
@@ -234,6 +232,12 @@ impl Server {
         }
     }
 
+    async fn say_status(&self, reply: oneshot::Sender<Result<Value, String>>) {
+        let status = serde_json::to_value(self.status().await);
+        // Whoever asked may have gone.
+        let _ = reply.send(status.map_err(|error| error.to_string()));
+    }
+
     /// Reads everything anew and brings it into force, or says why the old stays. A stop that is asked for meanwhile
     /// is heard when the reload is over; start timeouts bound that.
     async fn reload(&mut self, why: &str) -> Result<Value, String> {
@@ -267,13 +271,17 @@ impl Server {
         warnings.extend(self.keep_fixed(&mut settings));
         let settings = Arc::new(settings);
         let specs = specs(&settings, &self.runtime).map_err(text)?;
-        let (front, new) = (self.front.clone(), settings.clone());
+        let refused = Arc::new(Mutex::new(None));
+        let (front, new, refusal) = (self.front.clone(), settings.clone(), refused.clone());
         let swap = move || {
-            if let Some(front) = &*lock(&front) {
-                front.configure(&new);
-            }
+            let configured = lock(&front).as_ref().map(|front| front.configure(&new));
+            *lock(&refusal) = configured.and_then(Result::err);
         };
         self.supervisor.reload(specs, swap).await.map_err(|error| error.to_string())?;
+        // Verified above, so only what has changed since can be refused.
+        if let Some(error) = lock(&refused).take() {
+            return Err(format!("workers were replaced, but the old routes and limits stay: {error}"));
+        }
         self.settings = settings;
         Ok(warnings)
     }
@@ -313,8 +321,6 @@ impl Server {
 
     /// Lets requests end, then workers; a second signal ends both at once.
     async fn stop(&mut self) -> Result<ExitCode, Stop> {
-        // Whoever asks from now on hears that the server is stopping.
-        self.control.close();
         let front = lock(&self.front).take();
         let (deadline, supervisor) = (self.settings.timeouts.drain, self.supervisor.clone());
         let drain = async move {
@@ -327,13 +333,27 @@ impl Server {
                 blocking(move || front.stop()).await;
             }
         };
-        let drained = tokio::select! {
-            () = drain => true,
-            name = self.signals.stop() => {
-                tracing::warn!("{name} again: stopping at once");
-                // Bounded: dead processes are reaped at once, and nothing else is waited for.
-                let _ = tokio::time::timeout(KILL_TIMEOUT, self.supervisor.kill()).await;
-                false
+        tokio::pin!(drain);
+        let drained = loop {
+            let Server { signals: Signals { terminate, interrupt, .. }, control, .. } = &mut *self;
+            let cause = tokio::select! {
+                () = &mut drain => break true,
+                _ = terminate.recv() => Cause::Stop("SIGTERM"),
+                _ = interrupt.recv() => Cause::Stop("SIGINT"),
+                Some(asked) = control.recv() => Cause::Asked(asked),
+            };
+            match cause {
+                Cause::Stop(name) => {
+                    tracing::warn!("{name} again: stopping at once");
+                    // Bounded: dead processes are reaped at once, and nothing else is waited for.
+                    let _ = tokio::time::timeout(KILL_TIMEOUT, self.supervisor.kill()).await;
+                    break false;
+                }
+                Cause::Asked((Request::Reload, reply)) => {
+                    let _ = reply.send(Err("nothing was changed: the server is stopping".to_owned()));
+                }
+                Cause::Asked((Request::Status, reply)) => self.say_status(reply).await,
+                Cause::Reload => {}
             }
         };
         for path in &self.unix_paths {

@@ -1,0 +1,282 @@
+//! A real server with a real Node program, told what to do by signals and at its control socket.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Longest wait for anything; a machine under load is slow, and a test that hangs says nothing.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const APP: &str = "
+const http = require('http');
+console.log('the program speaks');
+http.createServer((request, response) => {
+  if (request.url === '/begin') return response.write('begun');
+  if (request.url === '/slow') return setTimeout(() => response.end('at last'), 300);
+  response.end(process.env.GREETING || 'hello');
+}).listen(3000);
+";
+
+/// A folder with files, and what runs in it.
+struct Project {
+    folder: tempfile::TempDir,
+}
+
+impl Project {
+    fn new(files: &[(&str, &str)]) -> Project {
+        let project = Project { folder: tempfile::tempdir().unwrap() };
+        fs::create_dir(project.path("runtime")).unwrap();
+        std::os::unix::fs::symlink(repository().join("node"), project.path("runtime/node")).unwrap();
+        for (path, content) in files {
+            project.write(path, content);
+        }
+        project
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, path: &str, content: &str) {
+        fs::write(self.path(path), content).unwrap();
+    }
+
+    fn bireme(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bireme"));
+        command.args(args).current_dir(self.folder.path());
+        command.env("BIREME_RUNTIME", self.path("runtime")).env("BIREME_RUNTIME_DIR", self.path("run")).stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.bireme(args).output().unwrap()
+    }
+
+    fn serve(&self, args: &[&str]) -> Server {
+        let mut server = self.start(args);
+        let ready = server.wait_for("ready on ");
+        let url = ready.split("ready on ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
+        server.address = url.trim_start_matches("http://").to_owned();
+        server
+    }
+
+    fn start(&self, args: &[&str]) -> Server {
+        let mut command = self.bireme(&["serve", "--listen", "127.0.0.1:0", "--threads", "1"]);
+        let mut child = command.args(args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (sender, lines) = channel();
+        std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        Server { child, lines, log: Vec::new(), address: String::new() }
+    }
+}
+
+struct Server {
+    child: Child,
+    lines: Receiver<String>,
+    log: Vec<String>,
+    address: String,
+}
+
+impl Server {
+    #[track_caller]
+    fn wait_for(&mut self, text: &str) -> String {
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => {
+                    self.log.push(line.clone());
+                    if line.contains(text) {
+                        return line;
+                    }
+                }
+                Err(_) => panic!("the log never says {text:?}:\n{}", self.log.join("\n")),
+            }
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for the end; the exit status.
+    fn end(&mut self) -> Option<i32> {
+        while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
+            self.log.push(line);
+        }
+        self.child.wait().unwrap().code()
+    }
+
+    fn connect(&self, path: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").unwrap();
+        stream
+    }
+
+    fn get(&self, path: &str) -> String {
+        body(self.connect(path))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn body(mut stream: TcpStream) -> String {
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or(text)
+}
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn a_program_is_served_and_what_it_prints_is_logged() {
+    let project = Project::new(&[("server.js", APP)]);
+    let mut server = project.serve(&["./server.js", "--workers", "1"]);
+    assert_eq!(server.get("/"), "hello");
+    assert!(server.log.iter().any(|line| line.ends_with("[server#1] the program speaks")), "{:#?}", server.log);
+    server.signal(Signal::TERM);
+    assert_eq!(server.end(), Some(0), "{:#?}", server.log);
+    assert_eq!(fs::read_dir(project.path("run")).unwrap().count(), 0, "the runtime folder is left clean");
+}
+
+#[test]
+fn the_log_in_json_is_json() {
+    let project = Project::new(&[("server.js", APP)]);
+    let mut server = project.serve(&["./server.js", "--workers", "1", "--log-format", "json"]);
+    server.signal(Signal::INT);
+    server.end();
+    let lines: Vec<serde_json::Value> = server.log.iter().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let printed = lines.iter().find(|line| line["message"] == "the program speaks").expect("the program's line");
+    assert_eq!((&printed["worker"], &printed["stream"], &printed["level"]), (&"server#1".into(), &"stdout".into(), &"info".into()));
+}
+
+#[test]
+fn a_drain_waits_for_requests() {
+    let project = Project::new(&[("server.js", APP)]);
+    let mut server = project.serve(&["./server.js", "--workers", "1"]);
+    // The first request is with the worker when the second, on the same thread, has been answered.
+    let slow = server.connect("/slow");
+    assert_eq!(server.get("/"), "hello");
+    server.signal(Signal::TERM);
+    assert_eq!(body(slow), "at last");
+    assert_eq!(server.end(), Some(0), "{:#?}", server.log);
+}
+
+#[test]
+fn a_drain_ends_at_its_deadline_and_at_a_second_signal() {
+    let project = Project::new(&[("server.js", APP)]);
+    let begun = |server: &Server| {
+        let mut stream = server.connect("/begin");
+        let mut text = Vec::new();
+        while !text.ends_with(b"begun\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            text.push(byte[0]);
+        }
+        stream
+    };
+    let mut server = project.serve(&["./server.js", "--workers", "1", "--set", "timeouts.drain=100ms"]);
+    let _open = begun(&server);
+    server.signal(Signal::TERM);
+    server.wait_for("1 connections were still busy after 100ms and are cut");
+    assert_eq!(server.end(), Some(0), "{:#?}", server.log);
+
+    let mut server = project.serve(&["./server.js", "--workers", "1"]);
+    let _open = begun(&server);
+    server.signal(Signal::INT);
+    server.wait_for("draining");
+    server.signal(Signal::INT);
+    assert_eq!(server.end(), Some(130), "{:#?}", server.log);
+}
+
+#[test]
+fn a_reload_brings_new_code_and_settings_and_keeps_the_old_where_they_fail() {
+    let config = |greeting: &str| format!("[service.web]\nnode = \"server.js\"\nworkers = 1\nenv = {{ GREETING = \"{greeting}\" }}\n");
+    let project = Project::new(&[("server.js", APP), ("bireme.toml", &config("one"))]);
+    let mut server = project.serve(&[]);
+    assert_eq!(server.get("/"), "one");
+
+    project.write("bireme.toml", &config("two"));
+    assert!(stdout(&project.run(&["reload"])).starts_with("reloaded in "));
+    assert_eq!(server.get("/"), "two");
+
+    project.write("bireme.toml", &config("three").replace("workers", "wrokers"));
+    let failed = project.run(&["reload"]);
+    assert_eq!(failed.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+    assert!(said.starts_with("nothing was changed: bireme.toml:3: unknown key \"wrokers\""), "{said}");
+    assert_eq!(server.get("/"), "two");
+
+    project.write("bireme.toml", &config("three"));
+    project.write("server.js", "throw new Error('broken')");
+    assert_eq!(project.run(&["reload"]).status.code(), Some(1));
+    assert_eq!(server.get("/"), "two");
+
+    project.write("server.js", APP);
+    project.write("bireme.toml", &format!("log_level = \"debug\"\n{}", config("four")));
+    server.signal(Signal::HUP);
+    server.wait_for("a change of log_format or log_level takes a restart; the old value stays");
+    server.wait_for("reloaded in");
+    assert_eq!(server.get("/"), "four");
+}
+
+#[test]
+fn status_tells_running_servers_apart() {
+    let project = Project::new(&[("server.js", APP), ("bireme.toml", "[service.web]\nnode = \"server.js\"\nworkers = 2\n")]);
+    let first = project.serve(&[]);
+    let status: serde_json::Value = serde_json::from_str(&stdout(&project.run(&["status", "--json"]))).unwrap();
+    assert_eq!(status["pid"], first.child.id());
+    assert_eq!(status["listen"][0], format!("http://{}", first.address));
+    assert_eq!((&status["services"][0]["name"], &status["services"][0]["wanted"]), (&"web".into(), &2.into()));
+
+    let second = project.serve(&["./server.js", "--workers", "1"]);
+    let confused = project.run(&["status"]);
+    let said = String::from_utf8_lossy(&confused.stderr).into_owned();
+    assert!(said.starts_with("several servers are running; say which"), "{said}");
+    let pid = second.child.id().to_string();
+    for meant in [["--pid", &pid], ["--listen", &second.address]] {
+        let said = stdout(&project.run(&["status", meant[0], meant[1]]));
+        assert!(said.contains(&format!("process {pid},")), "{said}");
+    }
+    let said = stdout(&project.run(&["status", "--config", "bireme.toml"]));
+    assert!(said.contains(&format!("process {},", first.child.id())), "{said}");
+}
+
+#[test]
+fn a_start_that_fails_says_why_and_what_to_do() {
+    let project = Project::new(&[("server.js", "throw new Error('no database')")]);
+    let mut server = project.start(&["./server.js", "--workers", "2"]);
+    assert_eq!(server.end(), Some(1));
+    let log = server.log.join("\n");
+    assert!(log.contains("error server#"), "{log}");
+    assert!(log.contains("at Object.<anonymous>"), "{log}");
+    assert!(log.contains("nothing is served, because service server did not start: Error: no database"), "{log}");
+}
+
+#[test]
+fn an_address_in_use_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let project = Project::new(&[("server.js", APP)]);
+    let output = project.run(&["serve", "./server.js", "--listen", &address]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.starts_with(&format!("can't listen on {address}: ")), "{said}");
+}
