@@ -132,6 +132,9 @@ impl Server {
         let mut servers: Vec<Server> = folders.into_iter().filter_map(|folder| Server::at(folder).ok()).collect();
         let running = servers.iter().map(Server::describe).collect::<Vec<_>>().join("\n");
         servers.retain(|server| wanted.is(&server.status));
+        if servers.len() > 1 && wanted.is_open() {
+            servers = here(servers);
+        }
         match (servers.pop(), servers.is_empty(), running.is_empty()) {
             (Some(server), true, _) => Ok(server),
             (_, _, true) => Err(Stop::Failed(
@@ -178,6 +181,11 @@ impl Wanted {
         })
     }
 
+    /// Whether it leaves the choice to us.
+    fn is_open(&self) -> bool {
+        self.pid.is_none() && self.config.is_none() && self.listen.is_none()
+    }
+
     fn is(&self, status: &Value) -> bool {
         let same = |wanted: Option<&str>, found: &Value| wanted.is_none_or(|wanted| found.as_str() == Some(wanted));
         let listens = |wanted: &str| {
@@ -187,6 +195,13 @@ impl Wanted {
             && same(self.config.as_deref().and_then(Path::to_str), &status["config"])
             && self.listen.as_deref().is_none_or(listens)
     }
+}
+
+/// Of several servers, the one that the current folder's file configures, if there is one.
+fn here(servers: Vec<Server>) -> Vec<Server> {
+    let Ok(file) = std::path::absolute(load::FILE_NAME) else { return servers };
+    let (ours, others): (Vec<_>, Vec<_>) = servers.into_iter().partition(|server| server.status["config"].as_str().map(Path::new) == Some(&*file));
+    if ours.is_empty() { others } else { ours }
 }
 
 /// Where servers keep their folders: as told, or as the configuration says, or by default.

@@ -11,7 +11,8 @@ use config::{File, Flag, Flags, Mistake, Resolved, Settings, Sources};
 use crate::Stop;
 use crate::arguments::ServeArguments;
 
-const FILE_NAME: &str = "bireme.toml";
+/// The file that is read when no other is named.
+pub const FILE_NAME: &str = "bireme.toml";
 /// A configuration is written by hand; what is larger is another file.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 

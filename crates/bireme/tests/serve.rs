@@ -247,8 +247,10 @@ fn status_tells_running_servers_apart() {
     assert_eq!((&status["services"][0]["name"], &status["services"][0]["wanted"]), (&"web".into(), &2.into()));
 
     let second = project.serve(&["./server.js", "--workers", "1"]);
-    let confused = project.run(&["status"]);
-    let said = String::from_utf8_lossy(&confused.stderr).into_owned();
+    let here = stdout(&project.run(&["status"]));
+    assert!(here.contains(&format!("process {},", first.child.id())), "the one of this folder's file: {here}");
+    let elsewhere = project.bireme(&["status"]).current_dir("/").output().unwrap();
+    let said = String::from_utf8_lossy(&elsewhere.stderr).into_owned();
     assert!(said.starts_with("several servers are running; say which"), "{said}");
     let pid = second.child.id().to_string();
     for meant in [["--pid", &pid], ["--listen", &second.address]] {
