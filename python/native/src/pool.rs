@@ -1,10 +1,11 @@
-//! The threads of a WSGI worker, and the thread that feeds them.
+//! The threads of a WSGI worker, and how requests reach them.
 //!
-//! One thread of ours does all reading, and never needs the GIL. A thread that holds the GIL serves one
-//! queued request after the other without giving it away in between. Another is woken only when requests
-//! wait and nobody has taken one for a moment, that is when the running ones are blocked: an application
-//! that computes then runs on few threads that don't fight over the GIL, and one that waits for a
-//! database spreads over all of them.
+//! A thread that holds the GIL serves one queued request after the other without giving it away in
+//! between, and reads the links itself when none is left, so that under load a request costs no switch
+//! of threads. Others are woken only when requests wait and nobody takes one, that is when the running
+//! ones are blocked: an application that computes then runs on few threads that don't fight over the GIL,
+//! and one that waits for a database spreads over all of them. `watch` is the thread that notices, and
+//! that reads while all others are busy.
 
 use crate::environ::EnvironBuilder;
 use crate::exchange::ClientDisconnected;
@@ -21,7 +22,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 use wire::{Kind, RequestHead, ResetCode};
@@ -34,6 +35,10 @@ const QUEUE_REQUESTS_MAX: usize = 8192;
 const GRACE: Duration = Duration::from_micros(200);
 const GRACE_MIN: Duration = Duration::from_micros(50);
 const GRACE_MAX: Duration = Duration::from_millis(50);
+/// How often the watcher looks, at most: what it reads for blocked threads must not wait for a long grace.
+const TICK_MAX: Duration = Duration::from_millis(1);
+/// Ticks in which a thread of the pool waits for the links before the watcher goes to sleep.
+const QUIET_TICKS: u32 = 16;
 /// A woken thread that waited longer than this for the GIL shows that the others compute.
 const GIL_IS_BUSY: Duration = Duration::from_millis(1);
 /// Finished responses that leave together while more requests wait.
@@ -52,7 +57,7 @@ pub struct DataLink {
 struct LinkOutput {
     output: Output,
     responses: usize,
-    /// The socket took no more; the I/O thread goes on when it does.
+    /// The socket took no more; whoever reads goes on when it does.
     blocked: bool,
     closed: bool,
 }
@@ -94,14 +99,14 @@ impl DataLink {
                     guard.blocked = true;
                     ring(&self.wake);
                 }
-                // The I/O thread finds the same and ends the link.
+                // Whoever reads finds the same and ends the link.
                 Err(_) => guard.output.clear(),
             }
         }
     }
 }
 
-/// Wakes the I/O thread. A full pipe has woken it already.
+/// Wakes whoever reads. A full pipe has woken him already.
 fn ring(mut wake: &UnixStream) {
     let _ = wake.write(&[1]);
 }
@@ -120,16 +125,47 @@ struct Queue {
     idle: Vec<(Thread, Arc<AtomicBool>)>,
     /// Threads that are not parked.
     active: usize,
+    /// Those of them that were found blocked, and are still in the same request.
+    stuck: usize,
+    /// Counts the times that threads were found blocked; tells who is one of `stuck`.
+    stuck_epoch: u64,
     /// A thread was woken because the others seemed blocked, and has not got the GIL yet.
     helper_woken: Option<Instant>,
+    /// How long requests wait for a thread that seems busy; adapts to the application.
     grace: Duration,
+    /// Requests taken so far.
     taken: u64,
     stopping: bool,
+}
+
+impl Queue {
+    /// A parked thread to be woken, counted as active from now on.
+    fn take_idle(&mut self) -> Option<(Thread, Arc<AtomicBool>)> {
+        self.idle.pop().inspect(|_| self.active += 1)
+    }
+
+    /// A thread that was woken to help has got the GIL: quickly if the others are really blocked.
+    fn helper_arrived(&mut self) {
+        let Some(woken) = self.helper_woken.take() else { return };
+        if woken.elapsed() > GIL_IS_BUSY {
+            self.grace = (self.grace * 4).min(GRACE_MAX);
+            self.stuck = 0;
+            self.stuck_epoch += 1;
+        } else {
+            self.grace = (self.grace / 2).max(GRACE_MIN);
+        }
+    }
 }
 
 struct Shared {
     queue: Mutex<Queue>,
     links: Vec<Arc<DataLink>>,
+    /// Held by whoever reads.
+    reader: Mutex<Reader>,
+    /// A thread of the pool waits for the links.
+    polling: AtomicBool,
+    watcher: OnceLock<Thread>,
+    watcher_sleeps: AtomicBool,
     stop: AtomicBool,
     wake: UnixStream,
 }
@@ -141,7 +177,6 @@ pub struct WsgiPool {
     environs: EnvironBuilder,
     on_error: Py<PyAny>,
     shared: Arc<Shared>,
-    bell: Mutex<Option<UnixStream>>,
 }
 
 #[pymethods]
@@ -180,23 +215,32 @@ impl WsgiPool {
         let (links, bell, wake) =
             open().map_err(|error| PyConnectionError::new_err(format!("the front's socket {path}: {error}")))?;
         let queue = Queue { grace: GRACE, ..Queue::default() };
+        let inputs = links.iter().map(LinkInput::new).collect();
         Ok(WsgiPool {
             app,
             environs: EnvironBuilder::new(py, constants)?,
             on_error,
-            shared: Arc::new(Shared { queue: Mutex::new(queue), links, stop: AtomicBool::new(false), wake }),
-            bell: Mutex::new(Some(bell)),
+            shared: Arc::new(Shared {
+                queue: Mutex::new(queue),
+                links,
+                reader: Mutex::new(Reader { bell, inputs }),
+                polling: AtomicBool::new(false),
+                watcher: OnceLock::new(),
+                watcher_sleeps: AtomicBool::new(false),
+                stop: AtomicBool::new(false),
+                wake,
+            }),
         })
     }
 
-    /// Begins to read, on a thread that never needs the GIL.
+    /// Begins to watch over the threads that call `serve`.
     fn open(&self) -> PyResult<()> {
-        let Some(bell) = lock(&self.bell).take() else {
-            return Err(PyRuntimeError::new_err("the pool is open already"));
-        };
         let shared = Arc::clone(&self.shared);
-        std::thread::Builder::new().name("bireme-link".into()).spawn(move || Feeder::new(shared, bell).run())?;
-        Ok(())
+        let thread = std::thread::Builder::new().name("bireme-watch".into()).spawn(move || watch(&shared))?;
+        self.shared
+            .watcher
+            .set(thread.thread().clone())
+            .map_err(|_| PyRuntimeError::new_err("the pool is open already"))
     }
 
     /// The links' descriptors, for a forked child to let go of.
@@ -208,12 +252,19 @@ impl WsgiPool {
     fn serve(&self, py: Python<'_>) -> PyResult<()> {
         let flag = Arc::new(AtomicBool::new(false));
         lock(&self.shared.queue).active += 1;
-        while let Some((job, flush_first)) = self.next_job(py, &flag) {
-            if flush_first {
-                // The next one may take long; what is finished must not wait for it.
+        while let Some(next) = self.next_job(py, &flag) {
+            if next.flush_first {
+                // This one may take long; what is finished must not wait for it.
                 self.flush_all();
             }
-            self.run(py, &job)?;
+            let outcome = self.run(py, &next.job);
+            {
+                let mut queue = lock(&self.shared.queue);
+                if next.stuck_epoch < queue.stuck_epoch {
+                    queue.stuck = queue.stuck.saturating_sub(1);
+                }
+            }
+            outcome?;
         }
         Ok(())
     }
@@ -227,8 +278,11 @@ impl WsgiPool {
             queue.active += parked.len();
             parked
         };
-        self.shared.stop.store(true, Ordering::Release);
+        self.shared.stop.store(true, Ordering::SeqCst);
         ring(&self.shared.wake);
+        if let Some(watcher) = self.shared.watcher.get() {
+            watcher.unpark();
+        }
         for (thread, flag) in parked {
             flag.store(true, Ordering::Release);
             thread.unpark();
@@ -237,21 +291,19 @@ impl WsgiPool {
 }
 
 impl WsgiPool {
-    /// The next request, and whether finished responses should leave before it is served. Parks, without
-    /// the GIL, while there is none. `None`: stop.
-    fn next_job(&self, py: Python<'_>, flag: &Arc<AtomicBool>) -> Option<(Job, bool)> {
+    /// The next request. Waits, without the GIL, while there is none. `None`: stop.
+    fn next_job(&self, py: Python<'_>, flag: &Arc<AtomicBool>) -> Option<Next> {
+        let shared = &*self.shared;
         loop {
             {
-                let mut queue = lock(&self.shared.queue);
-                if let Some(woken) = queue.helper_woken.take() {
-                    queue.grace = next_grace(queue.grace, woken.elapsed());
-                }
+                let mut queue = lock(&shared.queue);
+                queue.helper_arrived();
                 if let Some(job) = queue.jobs.pop_front() {
                     queue.taken += 1;
-                    // Finished responses wait for more only while this is the one thread that serves and
-                    // the I/O thread watches over it.
+                    // Finished responses wait for more to leave with only while this is the one thread
+                    // that serves and others are left to notice if it blocks.
                     let flush_first = queue.jobs.is_empty() || queue.active > 1 || queue.idle.is_empty();
-                    return Some((job, flush_first));
+                    return Some(Next { job, flush_first, stuck_epoch: queue.stuck_epoch });
                 }
                 if queue.stopping {
                     queue.active -= 1;
@@ -259,20 +311,11 @@ impl WsgiPool {
                 }
             }
             self.flush_all();
-            py.detach(|| {
-                {
-                    let mut queue = lock(&self.shared.queue);
-                    if !queue.jobs.is_empty() || queue.stopping {
-                        return;
-                    }
-                    flag.store(false, Ordering::Relaxed);
-                    queue.idle.push((std::thread::current(), Arc::clone(flag)));
-                    queue.active -= 1;
-                }
-                while !flag.load(Ordering::Acquire) {
-                    std::thread::park();
-                }
-            });
+            // Under load there is something to read already, and the GIL can be kept.
+            if shared.read_what_is_there() {
+                continue;
+            }
+            py.detach(|| shared.wait_for_jobs(flag));
         }
     }
 
@@ -342,19 +385,193 @@ impl WsgiPool {
     }
 }
 
-/// How long to wait the next time before a thread is woken to help, after one that took `acquired` from
-/// its waking to the GIL.
-fn next_grace(grace: Duration, acquired: Duration) -> Duration {
-    if acquired > GIL_IS_BUSY { (grace * 4).min(GRACE_MAX) } else { (grace / 2).max(GRACE_MIN) }
+/// A request for a thread.
+struct Next {
+    job: Job,
+    /// Responses that are finished should leave before this request is served.
+    flush_first: bool,
+    /// [`Queue::stuck_epoch`] when it was taken.
+    stuck_epoch: u64,
 }
 
-/// The thread that reads.
-struct Feeder {
-    shared: Arc<Shared>,
+impl Shared {
+    /// Reads without waiting, unless someone else is reading. Whether requests are queued now.
+    fn read_what_is_there(&self) -> bool {
+        let Ok(mut reader) = self.reader.try_lock() else { return false };
+        let mut queued = false;
+        for index in 0..reader.inputs.len() {
+            let (jobs, outcome) = reader.inputs[index].read();
+            queued |= !jobs.is_empty();
+            self.enqueue(jobs, Wake::Nobody);
+            if outcome == ReadOutcome::Closed {
+                reader.inputs[index].close();
+            }
+        }
+        queued
+    }
+
+    /// Waits for the links, or, while another does, until woken. Called without the GIL.
+    fn wait_for_jobs(&self, flag: &Arc<AtomicBool>) {
+        if let Ok(mut reader) = self.reader.try_lock() {
+            self.polling.store(true, Ordering::SeqCst);
+            if !self.stop.load(Ordering::SeqCst) {
+                reader.turn(self, None, Wake::Nobody);
+            }
+            drop(reader);
+            self.polling.store(false, Ordering::SeqCst);
+            if self.watcher_sleeps.swap(false, Ordering::SeqCst)
+                && let Some(watcher) = self.watcher.get()
+            {
+                watcher.unpark();
+            }
+            return;
+        }
+        {
+            let mut queue = lock(&self.queue);
+            if !queue.jobs.is_empty() || queue.stopping {
+                return;
+            }
+            flag.store(false, Ordering::Relaxed);
+            queue.idle.push((std::thread::current(), Arc::clone(flag)));
+            queue.active -= 1;
+        }
+        while !flag.load(Ordering::Acquire) {
+            std::thread::park();
+        }
+    }
+
+    /// Queues requests. Whether a thread was woken for them.
+    fn enqueue(&self, jobs: Vec<Job>, wake: Wake) -> bool {
+        if jobs.is_empty() {
+            return false;
+        }
+        let mut refused = Vec::new();
+        let woken = {
+            let mut queue = lock(&self.queue);
+            for job in jobs {
+                if queue.jobs.len() < QUEUE_REQUESTS_MAX && !queue.stopping {
+                    queue.jobs.push_back(job);
+                } else {
+                    refused.push(job);
+                }
+            }
+            // All that run are blocked, as far as is known, so nobody will come for these.
+            let nobody_comes = wake == Wake::IfNobodyComes && queue.active <= queue.stuck;
+            if nobody_comes && !queue.jobs.is_empty() { queue.take_idle() } else { None }
+        };
+        for job in refused {
+            lock(&job.link.streams).remove(&job.stream.id);
+            job.link.send(|out| wire::put_reset(out, job.stream.id, ResetCode::Refused, "the worker's queue is full"));
+        }
+        unpark(woken)
+    }
+
+    /// Wakes another thread when requests have waited for the grace and nobody has taken one.
+    fn help_if_stalled(&self, stall: &mut Option<(Instant, u64)>) {
+        let now = Instant::now();
+        let helper = {
+            let mut queue = lock(&self.queue);
+            match *stall {
+                Some((since, taken)) if taken == queue.taken => {
+                    if now.duration_since(since) < queue.grace || queue.helper_woken.is_some() {
+                        return;
+                    }
+                    *stall = Some((now, queue.taken));
+                    queue.stuck = queue.active;
+                    queue.stuck_epoch += 1;
+                    let helper = if queue.jobs.is_empty() { None } else { queue.take_idle() };
+                    if helper.is_some() {
+                        queue.helper_woken = Some(now);
+                    }
+                    helper
+                }
+                _ => {
+                    *stall = Some((now, queue.taken));
+                    return;
+                }
+            }
+        };
+        unpark(helper);
+        // What is finished leaves, too: the thread that would write it is blocked.
+        for link in &self.links {
+            link.flush();
+        }
+    }
+}
+
+fn unpark(woken: Option<(Thread, Arc<AtomicBool>)>) -> bool {
+    let Some((thread, flag)) = woken else { return false };
+    flag.store(true, Ordering::Release);
+    thread.unpark();
+    true
+}
+
+/// Whom to wake for requests that have been read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wake {
+    /// The reader serves them itself.
+    Nobody,
+    /// A parked thread, if the others are blocked or parked, too.
+    IfNobodyComes,
+}
+
+/// The thread that watches over those of the pool. It sleeps while one of them waits for the links, and
+/// looks now and then while they serve. When nobody has taken a request for a while, it reads for them,
+/// and wakes more of them for what waits.
+fn watch(shared: &Shared) {
+    let mut taken_before = None;
+    let mut quiet_ticks = 0;
+    while !shared.stop.load(Ordering::SeqCst) {
+        let (taken, tick) = {
+            let queue = lock(&shared.queue);
+            (queue.taken, queue.grace.min(TICK_MAX))
+        };
+        if shared.polling.load(Ordering::SeqCst) {
+            taken_before = None;
+            quiet_ticks += 1;
+            if quiet_ticks >= QUIET_TICKS {
+                shared.watcher_sleeps.store(true, Ordering::SeqCst);
+                if shared.polling.load(Ordering::SeqCst) && !shared.stop.load(Ordering::SeqCst) {
+                    std::thread::park();
+                }
+                shared.watcher_sleeps.store(false, Ordering::SeqCst);
+                quiet_ticks = 0;
+            }
+        } else {
+            quiet_ticks = 0;
+            if taken_before == Some(taken) {
+                let since = Instant::now().checked_sub(tick).unwrap_or_else(Instant::now);
+                read_for_busy_threads(shared, Some((since, taken)));
+                taken_before = None;
+                continue;
+            }
+            taken_before = Some(taken);
+        }
+        std::thread::park_timeout(tick);
+    }
+}
+
+/// Reads until a thread of the pool has been woken, which then reads itself.
+fn read_for_busy_threads(shared: &Shared, mut stall: Option<(Instant, u64)>) {
+    let Ok(mut reader) = shared.reader.try_lock() else { return };
+    while !shared.stop.load(Ordering::SeqCst) {
+        shared.help_if_stalled(&mut stall);
+        let timeout = {
+            let queue = lock(&shared.queue);
+            let can_help = !queue.jobs.is_empty() && !queue.idle.is_empty();
+            // Responses that are finished wait in a link while requests wait; see `next_job`.
+            can_help.then_some(queue.grace)
+        };
+        if reader.turn(shared, timeout, Wake::IfNobodyComes) {
+            return;
+        }
+    }
+}
+
+/// What is read from; only one thread does at a time.
+struct Reader {
     bell: UnixStream,
     inputs: Vec<LinkInput>,
-    /// When requests were last seen waiting without anybody taking one, and how many had been taken.
-    stalled_since: Option<(Instant, u64)>,
 }
 
 struct LinkInput {
@@ -364,54 +581,42 @@ struct LinkInput {
     open: bool,
 }
 
-impl Feeder {
-    fn new(shared: Arc<Shared>, bell: UnixStream) -> Feeder {
-        let inputs = shared
-            .links
-            .iter()
-            .map(|link| LinkInput { link: Arc::clone(link), input: socket::Input::default(), newest: 0, open: true })
-            .collect();
-        Feeder { shared, bell, inputs, stalled_since: None }
-    }
-
-    fn run(mut self) {
-        while !self.shared.stop.load(Ordering::Acquire) {
-            let ready = self.wait();
-            let mut rung = [0u8; 64];
-            while matches!((&self.bell).read(&mut rung), Ok(n) if n == rung.len()) {}
-            for (index, (readable, writable)) in ready.into_iter().enumerate() {
-                if writable {
-                    let link = &self.inputs[index].link;
-                    let mut guard = lock(&link.output);
-                    guard.blocked = false;
-                    link.write(&mut guard);
-                }
-                if readable {
-                    self.read(index);
+impl Reader {
+    /// Waits for the links, then reads and queues. Whether a thread was woken.
+    fn turn(&mut self, shared: &Shared, timeout: Option<Duration>, wake: Wake) -> bool {
+        let ready = self.wait(timeout);
+        let mut rung = [0u8; 64];
+        while matches!((&self.bell).read(&mut rung), Ok(n) if n == rung.len()) {}
+        let mut woken = false;
+        for (input, (readable, writable)) in self.inputs.iter_mut().zip(ready) {
+            if writable {
+                let mut guard = lock(&input.link.output);
+                guard.blocked = false;
+                input.link.write(&mut guard);
+            }
+            if readable {
+                let (jobs, outcome) = input.read();
+                woken |= shared.enqueue(jobs, wake);
+                if outcome == ReadOutcome::Closed {
+                    input.close();
                 }
             }
-            self.help_if_stalled();
         }
+        woken
     }
 
-    /// Waits for sockets, or for as long as the grace while requests wait.
-    fn wait(&self) -> Vec<(bool, bool)> {
-        let timeout = self.stalled_since.map(|_| {
-            let grace = lock(&self.shared.queue).grace;
-            Timespec { tv_sec: 0, tv_nsec: grace.subsec_nanos().into() }
-        });
+    /// Which links are readable and writable.
+    fn wait(&self, timeout: Option<Duration>) -> Vec<(bool, bool)> {
+        let timeout = timeout.map(|timeout| Timespec { tv_sec: 0, tv_nsec: timeout.subsec_nanos().into() });
         let mut fds = vec![PollFd::new(&self.bell, PollFlags::IN)];
-        for input in &self.inputs {
-            let mut interest = PollFlags::empty();
-            if input.open {
-                interest |= PollFlags::IN;
-                if lock(&input.link.output).blocked {
-                    interest |= PollFlags::OUT;
-                }
-                fds.push(PollFd::new(&input.link.socket, interest));
+        for input in self.inputs.iter().filter(|input| input.open) {
+            let mut interest = PollFlags::IN;
+            if lock(&input.link.output).blocked {
+                interest |= PollFlags::OUT;
             }
+            fds.push(PollFd::new(&input.link.socket, interest));
         }
-        // An error here is EINTR: nothing is ready then, and the loop comes around.
+        // An error here is EINTR: nothing is ready then, and the caller comes again.
         let failed = poll(&mut fds, timeout.as_ref()).is_err();
         let mut events = fds.iter().skip(1).map(|fd| if failed { PollFlags::empty() } else { fd.revents() });
         self.inputs
@@ -423,90 +628,27 @@ impl Feeder {
             })
             .collect()
     }
-
-    fn read(&mut self, index: usize) {
-        let this = &mut self.inputs[index];
-        let outcome = match this.input.fill(&this.link.socket) {
-            Ok(outcome) => outcome,
-            Err(_) => ReadOutcome::Closed,
-        };
-        let mut jobs = Vec::new();
-        let fault = this.decode(&mut jobs);
-        if !jobs.is_empty() {
-            Self::enqueue(&self.shared, jobs);
-        }
-        if let Some(fault) = &fault {
-            eprintln!("bireme: a data link is over: the front broke the protocol: {fault}");
-        }
-        if fault.is_some() || outcome == ReadOutcome::Closed {
-            self.inputs[index].close();
-        }
-    }
-
-    fn enqueue(shared: &Shared, jobs: Vec<Job>) {
-        let mut refused = Vec::new();
-        let woken = {
-            let mut queue = lock(&shared.queue);
-            for job in jobs {
-                if queue.jobs.len() < QUEUE_REQUESTS_MAX && !queue.stopping {
-                    queue.jobs.push_back(job);
-                } else {
-                    refused.push(job);
-                }
-            }
-            if queue.active == 0 { queue.idle.pop().inspect(|_| queue.active += 1) } else { None }
-        };
-        if let Some((thread, flag)) = woken {
-            flag.store(true, Ordering::Release);
-            thread.unpark();
-        }
-        for job in refused {
-            lock(&job.link.streams).remove(&job.stream.id);
-            job.link.send(|out| wire::put_reset(out, job.stream.id, ResetCode::Refused, "the worker's queue is full"));
-        }
-    }
-
-    /// Wakes another thread when requests have waited for the grace and nobody has taken one. What is
-    /// finished leaves, too: the thread that would write it may be blocked.
-    fn help_if_stalled(&mut self) {
-        let now = Instant::now();
-        let helper = {
-            let mut queue = lock(&self.shared.queue);
-            if queue.jobs.is_empty() || queue.idle.is_empty() {
-                // Nothing to help with, or nobody left who could.
-                self.stalled_since = None;
-                return;
-            }
-            match self.stalled_since {
-                Some((since, taken)) if taken == queue.taken => {
-                    if now.duration_since(since) < queue.grace || queue.helper_woken.is_some() {
-                        return;
-                    }
-                    self.stalled_since = Some((now, queue.taken));
-                    let helper = queue.idle.pop();
-                    if helper.is_some() {
-                        queue.active += 1;
-                        queue.helper_woken = Some(now);
-                    }
-                    helper
-                }
-                _ => {
-                    self.stalled_since = Some((now, queue.taken));
-                    return;
-                }
-            }
-        };
-        if let Some((thread, flag)) = helper {
-            flag.store(true, Ordering::Release);
-            thread.unpark();
-        }
-        for input in &self.inputs {
-            input.link.flush();
-        }
-    }
 }
 
 impl LinkInput {
+    fn new(link: &Arc<DataLink>) -> LinkInput {
+        LinkInput { link: Arc::clone(link), input: socket::Input::default(), newest: 0, open: true }
+    }
+
+    /// Reads once; what it finds, and whether the link is still open.
+    fn read(&mut self) -> (Vec<Job>, ReadOutcome) {
+        let mut jobs = Vec::new();
+        if !self.open {
+            return (jobs, ReadOutcome::Drained);
+        }
+        let outcome = self.input.fill(&self.link.socket).unwrap_or(ReadOutcome::Closed);
+        if let Some(fault) = self.decode(&mut jobs) {
+            eprintln!("bireme: a data link is over: the front broke the protocol: {fault}");
+            return (jobs, ReadOutcome::Closed);
+        }
+        (jobs, outcome)
+    }
+
     /// Handles every complete frame. A text says how the front broke the protocol.
     fn decode(&mut self, jobs: &mut Vec<Job>) -> Option<String> {
         let mut decoded = 0;

@@ -4,8 +4,10 @@ Requests themselves are handled in Rust (`native/src/pool.rs`), called by the th
 loop here; the main thread only waits for the front's word and for signals.
 """
 
+import contextlib
 import gc
 import json
+import os
 import select
 import signal
 import sys
@@ -72,16 +74,25 @@ def serve(app, settings, control):
     # What is loaded by now stays; the collector need not look at it again and again.
     gc.collect()
     gc.freeze()
+    # The kernel may interrupt any thread for a signal; its byte here wakes the main thread, the only one
+    # in which Python runs handlers.
+    woken, wake = os.pipe()
+    os.set_blocking(woken, False)
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     try:
         signal.signal(signal.SIGTERM, _raise_drain)
         control.ready(json.dumps({"kind": "wsgi", "notes": [f"threads: {settings.threads_max}"]}))
         pool.open()
         while not control.answer_pings():
-            select.select([control.fileno()], [], [])
+            select.select([control.fileno(), woken], [], [])
+            with contextlib.suppress(BlockingIOError):
+                os.read(woken, 4096)
     except _Drain:
         pass
     finally:
         signal.signal(signal.SIGTERM, _do_nothing)
+        signal.set_wakeup_fd(-1)
     pool.stop()
     deadline = time.monotonic() + THREADS_END_TIMEOUT_S
     for thread in threads:
