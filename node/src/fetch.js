@@ -4,6 +4,7 @@
 const { isUint8Array } = require('node:util/types');
 
 const { Fields, FLAG, RESET, RequestHead } = require('./frames.js');
+const { RequestContexts } = require('./context.js');
 const { ContractError, describe } = require('./errors.js');
 const { EMPTY, LinkStream } = require('./stream.js');
 const {
@@ -149,7 +150,7 @@ class FetchExchange extends LinkStream {
       writer.appendBytes(bytes);
       writer.finish(start, FLAG.END);
     }
-    this.link.flushSoon();
+    this.link.flushAtNextTick();
     this.endSent();
     if (!this.receivedEnd) this.#leaveBody();
   }
@@ -295,6 +296,7 @@ class FetchService {
   constructor(application) {
     this.application = application;
     this.info = new ServerInfo();
+    this.contexts = new RequestContexts();
     this.closing = false;
     this.server = undefined;
   }
@@ -309,6 +311,13 @@ class FetchService {
       link.streams.set(id, exchange);
       exchange.onData(buffer, head.bodyStart, end, receivedEnd);
     }
+    const context = this.contexts.begin();
+    if (context === null) this.dispatch(exchange);
+    else context.runInAsyncScope(this.dispatch, this, exchange);
+    return exchange.closed ? null : exchange;
+  }
+
+  dispatch(exchange) {
     try {
       const returned = this.application.fetch(new LeanRequest(exchange), this.info);
       if (returned !== null && typeof returned === 'object' && typeof returned.then === 'function') {
@@ -322,7 +331,6 @@ class FetchService {
     } catch (error) {
       exchange.fail(error);
     }
-    return exchange.closed ? null : exchange;
   }
 }
 

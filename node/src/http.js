@@ -12,6 +12,7 @@ const http = require('node:http');
 const { isUint8Array } = require('node:util/types');
 
 const { Fields, FLAG, RESET, RequestHead, TYPE } = require('./frames.js');
+const { RequestContexts } = require('./context.js');
 const { ContractError, describe, nodeError } = require('./errors.js');
 const { EMPTY, LinkStream } = require('./stream.js');
 const { RequestSocket } = require('./socket.js');
@@ -73,6 +74,7 @@ class HttpExchange extends LinkStream {
     this.bodyless = false;
     this.counted = true;
     this.over = false;
+    this.context = null;
     // The fields given to writeHead alone, or null when they are in the response's own store.
     this.headFields = null;
     this.version = 11;
@@ -84,6 +86,11 @@ class HttpExchange extends LinkStream {
   // The request's body.
 
   onBody(bytes) {
+    if (this.context === null) this.#pushBody(bytes);
+    else this.context.runInAsyncScope(this.#pushBody, this, bytes);
+  }
+
+  #pushBody(bytes) {
     const req = this.req;
     this.socket.touch();
     if (req._dumped || req.destroyed) {
@@ -94,6 +101,11 @@ class HttpExchange extends LinkStream {
   }
 
   onBodyEnd(trailers) {
+    if (this.context === null) this.#endBody(trailers);
+    else this.context.runInAsyncScope(this.#endBody, this, trailers);
+  }
+
+  #endBody(trailers) {
     const req = this.req;
     req.complete = true;
     if (trailers !== null) req._addHeaderLines(trailers, trailers.length);
@@ -287,7 +299,17 @@ class HttpExchange extends LinkStream {
   finishSoon() {
     if (this.finishing) return;
     this.finishing = true;
-    this.link.scheduleAfterFlush(this);
+    if (this.res._eventsCount === 0 && this.req._eventsCount === 0 && !this.hasEndCallbacks()) {
+      this.link.scheduleAfterFlush(this);
+    } else {
+      // Listeners run in the asynchronous context of `res.end`, which is the request's own, as in Node.
+      this.link.flushAtNextTick();
+      process.nextTick(afterFlush, this);
+    }
+  }
+
+  hasEndCallbacks() {
+    return kEndCallbacks !== undefined && this.res[kEndCallbacks] !== null;
   }
 
   /** What Node does when the socket has taken the last byte (resOnFinish). */
@@ -301,7 +323,7 @@ class HttpExchange extends LinkStream {
     this.#leaveBody(req);
     this.socket._httpMessage = null;
     res.socket = null;
-    if (kEndCallbacks !== undefined && res[kEndCallbacks] !== null) {
+    if (this.hasEndCallbacks()) {
       const callbacks = res[kEndCallbacks];
       res[kEndCallbacks] = null;
       for (const callback of callbacks) callback(null);
@@ -380,6 +402,10 @@ class HttpExchange extends LinkStream {
     if (service.server.emit('timeout', socket)) heard.push(true);
     if (!heard.includes(true)) socket.destroy();
   }
+}
+
+function afterFlush(exchange) {
+  exchange.afterFlush();
 }
 
 function connectionReset() {
@@ -639,6 +665,7 @@ class HttpService {
     this.server = server;
     this.closing = false;
     this.active = 0;
+    this.contexts = new RequestContexts();
     this.listener = undefined;
     this.make = constructorsFor(server, undefined);
     this.responseOptions = { rejectNonStandardBodyWrites: server.rejectNonStandardBodyWrites };
@@ -685,7 +712,10 @@ class HttpService {
     if ((flags & FLAG.UPGRADE) !== 0 && server.listenerCount('upgrade') > 0) {
       req.upgrade = true;
       const first = Buffer.from(buffer.subarray(head.bodyStart, end));
-      return openTunnel(this, req, head, { link, id, first, receivedEnd });
+      const opened = { link, id, first, receivedEnd };
+      const context = this.contexts.begin();
+      if (context === null) return openTunnel(this, req, head, opened);
+      return context.runInAsyncScope(openTunnel, undefined, this, req, head, opened);
     }
     req.upgrade = false;
     exchange.bodyless = receivedEnd && head.bodyStart === end;
@@ -701,7 +731,13 @@ class HttpService {
       exchange.receivedEnd = false;
       if (head.bodyStart < end || receivedEnd) exchange.onData(buffer, head.bodyStart, end, receivedEnd);
     }
-    this.dispatch(exchange, req, res);
+    const context = this.contexts.begin();
+    if (context === null) {
+      this.dispatch(exchange, req, res);
+    } else {
+      exchange.context = context;
+      context.runInAsyncScope(this.dispatch, this, exchange, req, res);
+    }
     // In Node, too, a request is complete only after its listeners have run once.
     if (exchange.bodyless) req.complete = true;
     return exchange.closed ? null : exchange;

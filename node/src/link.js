@@ -29,6 +29,7 @@ class Link {
     this.onClose = onClose;
     this.turnStart = 0;
     this.flushScheduled = false;
+    this.tickScheduled = false;
     this.afterFlush = [];
     this.inFlight = [];
     this.flushAtTurnEnd = () => {
@@ -36,6 +37,7 @@ class Link {
       this.flush();
     };
     this.flushAtTick = () => {
+      this.tickScheduled = false;
       this.flush();
       this.#runAfterFlush();
     };
@@ -73,10 +75,11 @@ class Link {
 
   /**
    * For whole answers: sends them when the application's code that is running now has come to its end, which in a
-   * batch of requests is when all have been handed to it, and calls `task.afterFlush()` then.
+   * batch of requests is when all have been handed to it. A tick queued after this call finds them sent.
    */
-  scheduleAfterFlush(task) {
-    if (this.afterFlush.push(task) === 1) {
+  flushAtNextTick() {
+    if (!this.tickScheduled) {
+      this.tickScheduled = true;
       process.nextTick(this.flushAtTick);
     } else if (performance.now() - this.turnStart > FLUSH_AFTER_MS) {
       // A turn full of slow handlers: the answers that are ready must not wait for those that are not.
@@ -84,13 +87,10 @@ class Link {
     }
   }
 
-  /** The same without a task. */
-  flushSoon() {
-    if (!this.flushScheduled) {
-      this.scheduleFlush();
-    } else if (performance.now() - this.turnStart > FLUSH_AFTER_MS) {
-      this.flush();
-    }
+  /** The same, and calls `task.afterFlush()` then, in whatever asynchronous context comes first. */
+  scheduleAfterFlush(task) {
+    this.afterFlush.push(task);
+    this.flushAtNextTick();
   }
 
   flush() {

@@ -5,6 +5,7 @@
 const http = require('node:http');
 const { pathToFileURL } = require('node:url');
 
+const { watchContexts } = require('./context.js');
 const { ControlLink, DataLink } = require('./link.js');
 const { describe, summarize } = require('./errors.js');
 const { HandlerService, HttpService, patchPrototypes } = require('./http.js');
@@ -57,6 +58,7 @@ class Worker {
   /** Loads nothing itself: Node is about to run the program. */
   start() {
     patchPrototypes();
+    watchContexts();
     takeOverListen((server, port) => this.claim(server, port));
     this.onException = (error, origin) => this.failed(summarize(error), describe(error), originHint(origin));
     this.onBeforeExit = () => this.loopEmpty();

@@ -267,3 +267,70 @@ test('neither Date nor Connection is sent unless the application wants it', asyn
   assert.equal((await front.fetch()).frames.length, 1);
   assert.equal((await front.fetch()).frames[0], T.RESPONSE);
 });
+
+/** Sends requests in one write, so that the worker reads them in one turn. */
+function atOnce(front, targets) {
+  const link = front.links[0];
+  const pieces = [];
+  const { write } = link;
+  link.write = (bytes) => pieces.push(bytes);
+  const exchanges = targets.map((target) => front.request({ target }));
+  link.write = write;
+  link.write(Buffer.concat(pieces));
+  return Promise.all(exchanges.map((exchange) => exchange.settled()));
+}
+
+const TARGETS = ['/a', '/b', '/c', '/d'];
+
+test('what one request enters with AsyncLocalStorage no other request sees', async (t) => {
+  const front = await serve(t, {
+    name: 'a.js',
+    source: `
+      const als = new (require('async_hooks').AsyncLocalStorage)();
+      require('http').createServer((req, res) => {
+        const before = als.getStore();
+        als.enterWith(req.url);
+        setTimeout(() => res.end(JSON.stringify([before ?? null, als.getStore()])), 2);
+      }).listen(0);`,
+  });
+  const answers = [...(await atOnce(front, TARGETS)), ...(await atOnce(front, TARGETS))];
+  assert.deepEqual(answers.map(({ text }) => JSON.parse(text)), [...TARGETS, ...TARGETS].map((target) => [null, target]));
+});
+
+test("events of a response come in its request's own context", async (t) => {
+  const front = await serve(t, {
+    name: 'a.js',
+    source: `
+      const als = new (require('async_hooks').AsyncLocalStorage)();
+      const seen = [];
+      require('http').createServer((req, res) => {
+        if (req.url === '/seen') { res.end(JSON.stringify(seen)); return; }
+        als.run(req.url, () => {
+          res.on('finish', () => seen.push(['finish', req.url, als.getStore()]));
+          res.on('close', () => seen.push(['close', req.url, als.getStore()]));
+          res.end('x', () => seen.push(['callback', req.url, als.getStore()]));
+        });
+      }).listen(0);`,
+  });
+  await atOnce(front, TARGETS);
+  const seen = JSON.parse((await front.fetch({ target: '/seen' })).text);
+  assert.equal(seen.length, 3 * TARGETS.length);
+  for (const [what, url, store] of seen) assert.equal(store, url, what);
+});
+
+test('a fetch handler has a context of its own, too', async (t) => {
+  const front = await serve(t, {
+    name: 'a.mjs',
+    source: `
+      import { AsyncLocalStorage } from 'node:async_hooks';
+      const als = new AsyncLocalStorage();
+      export default { async fetch(request) {
+        const before = als.getStore();
+        als.enterWith(request.url);
+        await null;
+        return Response.json([before ?? null, new URL(als.getStore()).pathname]);
+      } };`,
+  });
+  const answers = await atOnce(front, TARGETS);
+  assert.deepEqual(answers.map(({ text }) => JSON.parse(text)), TARGETS.map((target) => [null, target]));
+});
