@@ -35,8 +35,9 @@ const QUEUE_REQUESTS_MAX: usize = 8192;
 const GRACE: Duration = Duration::from_micros(200);
 const GRACE_MIN: Duration = Duration::from_micros(50);
 const GRACE_MAX: Duration = Duration::from_millis(50);
-/// How often the watcher looks, at most: what it reads for blocked threads must not wait for a long grace.
-const TICK_MAX: Duration = Duration::from_millis(1);
+/// How long the watcher sleeps between two looks, at most. It looks less and less often while all goes
+/// well, since each look takes a core from someone, and after each grace once a thread has blocked.
+const TICK_MAX: Duration = Duration::from_millis(2);
 /// Ticks in which a thread of the pool waits for the links before the watcher goes to sleep.
 const QUIET_TICKS: u32 = 16;
 /// A woken thread that waited longer than this for the GIL shows that the others compute.
@@ -521,11 +522,8 @@ enum Wake {
 fn watch(shared: &Shared) {
     let mut taken_before = None;
     let mut quiet_ticks = 0;
+    let mut tick = GRACE;
     while !shared.stop.load(Ordering::SeqCst) {
-        let (taken, tick) = {
-            let queue = lock(&shared.queue);
-            (queue.taken, queue.grace.min(TICK_MAX))
-        };
         if shared.polling.load(Ordering::SeqCst) {
             taken_before = None;
             quiet_ticks += 1;
@@ -539,13 +537,19 @@ fn watch(shared: &Shared) {
             }
         } else {
             quiet_ticks = 0;
+            let (taken, grace) = {
+                let queue = lock(&shared.queue);
+                (queue.taken, queue.grace)
+            };
             if taken_before == Some(taken) {
                 let since = Instant::now().checked_sub(tick).unwrap_or_else(Instant::now);
                 read_for_busy_threads(shared, Some((since, taken)));
                 taken_before = None;
+                tick = grace.min(TICK_MAX);
                 continue;
             }
             taken_before = Some(taken);
+            tick = (tick * 2).min(TICK_MAX);
         }
         std::thread::park_timeout(tick);
     }
