@@ -142,6 +142,8 @@ pub enum Kind {
     Bytes {
         /// Least.
         min: u64,
+        /// Greatest.
+        max: u64,
         /// Whether `"off"` may stand instead.
         off: bool,
     },
@@ -171,6 +173,9 @@ const LARGE: u64 = u32::MAX as u64;
 const fn count(min: u64, max: u64) -> Kind {
     Kind::Count { min, max, off: false }
 }
+
+/// More bytes than any machine has, and a number that TOML can write.
+const ANY: u64 = i64::MAX as u64;
 
 const TIME: Kind = Kind::Duration { zero: false, off: false };
 const TIME_OR_ZERO: Kind = Kind::Duration { zero: true, off: false };
@@ -217,13 +222,13 @@ keys! {
             "How often both files are looked at for a change.";
     }
     Limits {
-        "header_bytes_max" Kind::Bytes { min: 1024, off: false }, Is("64KiB"),
+        "header_bytes_max" Kind::Bytes { min: 1 << 10, max: 512 << 10, off: false }, Is("64KiB"),
             "Bytes of a request's header section; beyond, the answer is 431.";
-        "fields_max" count(8, 10_000), Is("128"),
+        "fields_max" count(8, 256), Is("128"),
             "Fields in a request's header section; beyond, the answer is 431.";
-        "target_bytes_max" Kind::Bytes { min: 256, off: false }, Is("16KiB"),
+        "target_bytes_max" Kind::Bytes { min: 256, max: 63 << 10, off: false }, Is("16KiB"),
             "Bytes of a request's target (path and query); beyond, the answer is 414.";
-        "body_bytes_max" Kind::Bytes { min: 0, off: true }, Is("1GiB"),
+        "body_bytes_max" Kind::Bytes { min: 0, max: ANY, off: true }, Is("1GiB"),
             "Bytes of a request's body; beyond, the answer is 413. Bodies are streamed, so this protects applications, not the front's memory.";
         "connections_max" count(1, LARGE), Is("16384"),
             "Client connections open at once. Further ones wait in the system's queue.";
@@ -255,7 +260,7 @@ keys! {
             "File to append to.";
         "when_full" Kind::Choice(&["drop", "block"]), Is("drop"),
             "When the writer cannot keep up: `drop` and count lines, or let requests wait (`block`).";
-        "buffer_bytes_max" Kind::Bytes { min: 65_536, off: false }, Is("4MiB"),
+        "buffer_bytes_max" Kind::Bytes { min: 65_536, max: ANY, off: false }, Is("4MiB"),
             "Records that may wait for the writer.";
     }
     Compression {
@@ -263,15 +268,15 @@ keys! {
             "Whether responses are compressed on the fly.";
         "encodings" Kind::Choices(&["br", "zstd", "gzip"]), Is("br,zstd,gzip"),
             "Codings to choose from; the first that a client likes best is taken.";
-        "min_bytes" Kind::Bytes { min: 0, off: false }, Is("1KiB"),
+        "min_bytes" Kind::Bytes { min: 0, max: ANY, off: false }, Is("1KiB"),
             "Bodies of a known length below this stay as they are.";
         "types" Kind::Texts, Unset("none"),
             "Further media types to compress, such as `application/x-ndjson`, beside those that are known to compress well.";
     }
     StaticCache {
-        "bytes_max" Kind::Bytes { min: 0, off: false }, Is("16MiB"),
+        "bytes_max" Kind::Bytes { min: 0, max: ANY, off: false }, Is("16MiB"),
             "Memory over all files, on each front thread; 0 keeps none.";
-        "file_bytes_max" Kind::Bytes { min: 0, off: false }, Is("64KiB"),
+        "file_bytes_max" Kind::Bytes { min: 0, max: ANY, off: false }, Is("64KiB"),
             "Largest file that is kept.";
         "revalidate" TIME_OR_ZERO, Is("1s"),
             "How long a file is served before the file system is asked whether it changed.";
@@ -314,10 +319,10 @@ keys! {
         "queue_timeout" TIME_OR_ZERO, Is("10s"),
             "Longest wait for a worker; beyond, the answer is 503.";
         "in_flight_max" count(1, LARGE), Is("1024"),
-            "Requests that one worker holds at once.";
+            "Requests that one worker holds at once, from each front thread.";
         "recycle_requests" Kind::Count { min: 1, max: LARGE, off: true }, Is("off"),
             "Requests after which a worker is replaced.";
-        "recycle_memory" Kind::Bytes { min: 16 << 20, off: true }, Is("off"),
+        "recycle_memory" Kind::Bytes { min: 16 << 20, max: ANY, off: true }, Is("off"),
             "Memory past which a worker is replaced.";
         "restart_delay_min" TIME, Is("100ms"),
             "First pause before a dead worker is started again; it doubles with each failure.";
@@ -357,7 +362,7 @@ keys! {
             "With `redirect` or `respond`: the status.";
         "content_type" Kind::Text, Is("text/plain; charset=utf-8"),
             "With `respond`: value of `content-type`.";
-        "body_bytes_max" Kind::Bytes { min: 0, off: true }, Unset("`limits.body_bytes_max`"),
+        "body_bytes_max" Kind::Bytes { min: 0, max: ANY, off: true }, Unset("`limits.body_bytes_max`"),
             "Bytes of a request's body on this route.";
         "response_timeout" TIME_OR_OFF, Unset("`timeouts.response`"),
             "Until the response begins, on this route.";

@@ -71,9 +71,9 @@ fn kind_schema(kind: Kind) -> Value {
         Kind::Boolean => json!({ "type": "boolean" }),
         Kind::Count { min, max, off } => or_off(json!({ "type": "integer", "minimum": min, "maximum": max }), off),
         Kind::Duration { off, .. } => or_off(json!({ "type": "string", "pattern": "^(\\s*[0-9]+\\s*(ms|s|m|min|h|d))+\\s*$" }), off),
-        Kind::Bytes { min, off } => {
+        Kind::Bytes { min, max, off } => {
             let units = "^\\s*[0-9]+\\s*([KkMmGgTt]?[Bb]|[KkMmGgTt]([Ii][Bb])?)?\\s*$";
-            let forms = [json!({ "type": "integer", "minimum": min }), json!({ "type": "string", "pattern": units })];
+            let forms = [json!({ "type": "integer", "minimum": min, "maximum": max }), json!({ "type": "string", "pattern": units })];
             let off = off.then(|| json!({ "const": "off" }));
             json!({ "anyOf": forms.into_iter().chain(off).collect::<Vec<_>>() })
         }

@@ -124,9 +124,11 @@ fn typed(kind: Kind, item: Item, folders: Folders<'_>) -> Result<Typed, Wrong> {
             let zero = zero || value > Duration::ZERO;
             zero.then_some(Typed::Duration(value)).ok_or_else(|| (place, "it cannot be zero".to_owned()))
         }
-        (Kind::Bytes { min, .. }, Value::Text(text)) => at_least(units::bytes(&text).map_err(wrong)?, min).map_err(wrong),
-        (Kind::Bytes { min, .. }, Value::Integer(number)) => match u64::try_from(number) {
-            Ok(number) => at_least(number, min).map_err(wrong),
+        (Kind::Bytes { min, max, .. }, Value::Text(text)) => {
+            within(units::bytes(&text).map_err(wrong)?, min, max).map_err(wrong)
+        }
+        (Kind::Bytes { min, max, .. }, Value::Integer(number)) => match u64::try_from(number) {
+            Ok(number) => within(number, min, max).map_err(wrong),
             Err(_) => Err(wrong(format!("{number} is below zero"))),
         },
         (Kind::Choice(words), Value::Text(text)) => choose(words, text).map(Typed::Text).map_err(wrong),
@@ -152,9 +154,13 @@ fn typed(kind: Kind, item: Item, folders: Folders<'_>) -> Result<Typed, Wrong> {
     }
 }
 
-fn at_least(value: u64, min: u64) -> Result<Typed, String> {
+fn within(value: u64, min: u64, max: u64) -> Result<Typed, String> {
+    let shown = units::show_bytes;
     if value < min {
-        return Err(format!("{} is below the least, {}", units::show_bytes(value), units::show_bytes(min)));
+        return Err(format!("{} is below the least, {}", shown(value), shown(min)));
+    }
+    if value > max {
+        return Err(format!("{} is above the most, {}", shown(value), shown(max)));
     }
     Ok(Typed::Bytes(value))
 }

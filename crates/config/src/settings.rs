@@ -256,7 +256,7 @@ pub struct Service {
     pub queue_requests_max: usize,
     /// Longest wait for a worker; 503 beyond.
     pub queue_timeout: Duration,
-    /// Requests one worker holds at once.
+    /// Requests one worker holds at once, from each front thread.
     pub in_flight_max: usize,
     /// Requests after which a worker is replaced.
     pub recycle_requests: Option<u64>,

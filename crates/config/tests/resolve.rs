@@ -186,6 +186,7 @@ fn wrong_values_say_what_to_write() {
     top("timeouts.header = \"0s\"", "timeouts.header: it cannot be zero");
     top("timeouts.header = \"off\"", "timeouts.header: \"off\" is no duration; write it with its unit, such as \"500ms\", \"10s\" or \"1m30s\"");
     top("limits.header_bytes_max = \"1\"", "limits.header_bytes_max: 1 is below the least, 1KiB");
+    top("limits.target_bytes_max = \"1MiB\"", "limits.target_bytes_max: 1MiB is above the most, 63KiB");
     top("limits.body_bytes_max = -1", "limits.body_bytes_max: -1 is below zero");
     top("limits = 3", "\"limits\" is a table, not a number; write [limits]");
     top("tls.key = \"k.pem\"", "TLS needs a certificate and its key; \"certificate\" is missing in [tls]");
