@@ -2,13 +2,15 @@
 // A worker's life: connect, let the program load, find out what it serves, say READY, serve, drain. How requests are
 // served is in http.js and fetch.js.
 
+const cluster = require('node:cluster');
 const http = require('node:http');
 const { pathToFileURL } = require('node:url');
 
 const { watchContexts } = require('./context.js');
 const { ControlLink, DataLink } = require('./link.js');
 const { describe, summarize } = require('./errors.js');
-const { HandlerService, HttpService, patchPrototypes } = require('./http.js');
+const { HandlerService, HttpService } = require('./http.js');
+const { patchPrototypes } = require('./http-hooks.js');
 const { takeOverListen } = require('./listen.js');
 
 const { setImmediate } = globalThis;
@@ -63,6 +65,7 @@ class Worker {
     this.onException = (error, origin) => this.failed(summarize(error), describe(error), originHint(origin));
     this.onBeforeExit = () => this.loopEmpty();
     this.onExit = (code) => this.exiting(code);
+    cluster.once('fork', () => this.startsWorkers());
     process.on('uncaughtExceptionMonitor', this.onException);
     process.on('beforeExit', this.onBeforeExit);
     process.on('exit', this.onExit);
@@ -146,6 +149,17 @@ class Worker {
     process.off('beforeExit', this.onBeforeExit);
     if (this.held) this.control.socket.ref();
     this.control.ready(kind, this.notes);
+  }
+
+  /** A program that forks its own servers would wait for ever for a listen that happens elsewhere. */
+  startsWorkers() {
+    if (this.state !== 'loading' || this.service !== null) return;
+    this.failed(
+      'the program starts servers of its own with node:cluster',
+      '',
+      'start it without cluster; bireme runs as many workers as the service\'s "workers" says',
+    );
+    process.exit(1);
   }
 
   // How it ends.

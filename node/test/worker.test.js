@@ -236,3 +236,22 @@ test('a wrong environment is one clear line', async (t) => {
   assert.match(front.output, /BIREME_LINKS is "many"; it must be a number from 1 to 1024/);
 });
 
+
+test('a program that forks with node:cluster is told what to do instead', async (t) => {
+  const source = `
+    const cluster = require('cluster');
+    if (cluster.isPrimary) cluster.fork();
+    else require('http').createServer((req, res) => res.end()).listen(0);`;
+  const { outcome } = await attempt(t, { name: 'a.js', source });
+  assert.match(outcome.failed.error, /node:cluster/);
+  assert.match(outcome.failed.hint, /"workers"/);
+});
+
+const TYPESCRIPT = Boolean(process.features.typescript);
+test('a TypeScript module serves where Node runs it', { skip: !TYPESCRIPT && 'this Node runs no TypeScript' }, async (t) => {
+  const front = await serve(t, {
+    name: 'a.mts',
+    source: `const text: string = 'typed';\nexport default { fetch(request: Request): Response { return new Response(text); } };`,
+  });
+  assert.equal((await front.fetch()).text, 'typed');
+});
