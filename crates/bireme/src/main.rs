@@ -24,7 +24,10 @@ fn main() -> ExitCode {
         Command::Config(arguments) => commands::config::run(&arguments),
         Command::Doctor(arguments) => commands::doctor::run(&arguments),
     };
-    result.unwrap_or_else(|stop| stop.report())
+    result.unwrap_or_else(|stop| {
+        eprintln!("{}", stop.text());
+        stop.status()
+    })
 }
 
 /// Why a command ends without having done its work.
@@ -37,12 +40,15 @@ enum Stop {
 }
 
 impl Stop {
-    fn report(&self) -> ExitCode {
-        let (text, status) = match self {
-            Stop::Usage(text) => (text, 2),
-            Stop::Failed(text) => (text, 1),
-        };
-        eprintln!("{text}");
-        ExitCode::from(status)
+    fn text(&self) -> &str {
+        let (Stop::Usage(text) | Stop::Failed(text)) = self;
+        text
+    }
+
+    fn status(&self) -> ExitCode {
+        match self {
+            Stop::Usage(_) => ExitCode::from(2),
+            Stop::Failed(_) => ExitCode::from(1),
+        }
     }
 }

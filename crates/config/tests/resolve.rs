@@ -360,3 +360,25 @@ fn what_is_shown_gives_the_same_settings_again() {
     }
     assert_eq!(second, first, "{text}");
 }
+
+proptest::proptest! {
+    /// Whatever a file holds, there are settings or there are mistakes with places; nothing panics.
+    #[test]
+    fn no_file_is_too_strange(
+        key in "(listen|threads|env|node|python|match|to|static|redirect|strip_prefix|tls|limits|service|route|body_bytes_max|response_timeout)",
+        value in "(\"[ -~]{0,12}\"|-?[0-9]{1,20}|true|\\[\\]|\\[1, \"a\"\\]|\\{\\}|\\{ a = 1 \\}|1\\.5|\"off\"|1979-05-27)",
+        place in 0usize..4,
+    ) {
+        let line = format!("{key} = {value}\n");
+        let parts = [String::new(), WEB.to_owned(), "[[route]]\nmatch = \"/*\"\nto = \"web\"\n".to_owned()];
+        let toml: String = parts.iter().enumerate().flat_map(|(at, part)| {
+            [if at == place { line.clone() } else { String::new() }, part.clone()]
+        }).chain((place == 3).then(|| line.clone())).collect();
+        if let Err(errors) = resolve(&sources(&toml, &[], &[])) {
+            proptest::prop_assert!(!errors.0.is_empty());
+            for mistake in errors.0 {
+                proptest::prop_assert!(mistake.place.is_some() && !mistake.what.is_empty(), "{mistake} in\n{toml}");
+            }
+        }
+    }
+}

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use config::{Listen, Settings, Severity};
+use config::{Listen, LogFormat, Settings, Severity};
 use front::{Bound, Commands, Front};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
@@ -34,7 +34,16 @@ pub fn run(arguments: ServeArguments) -> Result<ExitCode, Stop> {
         .enable_all()
         .build()
         .map_err(|error| Stop::Failed(format!("the runtime cannot be made: {error}")))?;
+    let json = settings.log.format == LogFormat::Json;
     let status = runtime.block_on(async { Server::start(arguments, settings, started)?.serve().await });
+    let status = match status {
+        // Whoever reads JSON reads nothing else.
+        Err(stop) if json => {
+            tracing::error!("{}", stop.text());
+            Ok(stop.status())
+        }
+        status => status,
+    };
     drop(log);
     status
 }
@@ -79,6 +88,8 @@ struct Server {
     runtime: PathBuf,
     listen: Vec<Listen>,
     unix_paths: Vec<PathBuf>,
+    /// Where Bireme's own sockets are.
+    folder: PathBuf,
     /// `None` once it drains.
     front: Arc<Mutex<Option<Front>>>,
     supervisor: Handle,
@@ -99,13 +110,6 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
         })
-    }
-
-    async fn stop(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
     }
 }
 
@@ -128,6 +132,13 @@ enum Cause {
     Asked(Asked),
 }
 
+/// How a start ended.
+enum Started {
+    Ready(Vec<ServiceStatus>),
+    Failed(StartError),
+    Stopped(&'static str),
+}
+
 impl Server {
     /// Opens the sockets before any worker is started: an address in use should cost nothing. Clients are accepted
     /// from the start; their requests wait for the first worker.
@@ -140,30 +151,25 @@ impl Server {
         let runtime = runtime_folder()?;
         let specs = specs(&settings, &runtime)?;
         let folder = RunDirectory::create(settings.runtime_dir.as_deref()).map_err(failed("no folder for sockets"))?;
-        let folder = Arc::new(folder);
+        let (path, folder) = (folder.path().to_owned(), Arc::new(folder));
         let bound = Bound::open(&settings.listen, settings.threads).map_err(|error| Stop::Failed(error.to_string()))?;
         let (listen, unix_paths) = (bound.addresses().to_vec(), bound.unix_paths().to_vec());
-        let control = control::listen(folder.path()).map_err(failed("the control socket cannot be opened"))?;
+        let control = control::listen(&path).map_err(failed("the control socket cannot be opened"))?;
         let (front, events) = Front::start(settings.clone(), bound).map_err(|error| Stop::Failed(error.to_string()))?;
         let supervisor = Supervisor::start(folder, specs, FrontThreads(front.commands()), events)
             .map_err(failed("the supervisor cannot be started"))?;
         let front = Arc::new(Mutex::new(Some(front)));
-        Ok(Server { arguments, settings, started, runtime, listen, unix_paths, front, supervisor, control, signals })
+        Ok(Server { arguments, settings, started, runtime, listen, unix_paths, folder: path, front, supervisor, control, signals })
     }
 
     async fn serve(mut self) -> Result<ExitCode, Stop> {
-        let supervisor = self.supervisor.clone();
-        let ready = tokio::select! {
-            ready = supervisor.wait_ready() => Some(ready),
-            name = self.signals.stop() => {
+        match self.wait_ready().await {
+            Started::Ready(services) => self.announce(&services),
+            Started::Failed(error) => return self.give_up(&error).await,
+            Started::Stopped(name) => {
                 tracing::info!("{name}: stopping before the start was complete");
-                None
+                return self.stop().await;
             }
-        };
-        match ready {
-            Some(Ok(services)) => self.announce(&services),
-            Some(Err(error)) => return self.give_up(&error).await,
-            None => return self.stop().await,
         }
         loop {
             let Server { signals: Signals { terminate, interrupt, hangup }, control, .. } = &mut self;
@@ -186,6 +192,28 @@ impl Server {
                     let _ = reply.send(result);
                 }
                 Cause::Asked((Request::Status, reply)) => self.say_status(reply).await,
+            }
+        }
+    }
+
+    /// Until every service has a ready worker. A reload by SIGHUP waits for that too.
+    async fn wait_ready(&mut self) -> Started {
+        let supervisor = self.supervisor.clone();
+        let ready = supervisor.wait_ready();
+        tokio::pin!(ready);
+        loop {
+            let Server { signals: Signals { terminate, interrupt, .. }, control, .. } = &mut *self;
+            let (request, reply) = tokio::select! {
+                ready = &mut ready => return ready.map_or_else(Started::Failed, Started::Ready),
+                _ = terminate.recv() => return Started::Stopped("SIGTERM"),
+                _ = interrupt.recv() => return Started::Stopped("SIGINT"),
+                Some(asked) = control.recv() => asked,
+            };
+            match request {
+                Request::Status => self.say_status(reply).await,
+                Request::Reload => {
+                    let _ = reply.send(Err("nothing was changed: the server is still starting; try again when it is ready".to_owned()));
+                }
             }
         }
     }
@@ -359,6 +387,8 @@ impl Server {
         for path in &self.unix_paths {
             let _ = std::fs::remove_file(path);
         }
+        // The supervisor's thread removes it too, but nobody waits for that thread, and exiting would cut it short.
+        let _ = std::fs::remove_dir_all(&self.folder);
         tracing::info!("stopped");
         Ok(if drained { ExitCode::SUCCESS } else { ExitCode::from(130) })
     }
