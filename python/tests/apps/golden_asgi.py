@@ -1,0 +1,21 @@
+"""Answers with what it was asked, and with the response of the golden frames."""
+
+import json
+
+
+async def app(scope, receive, send):
+    assert scope["type"] == "http"
+    message = await receive()
+    found = {key: scope[key] for key in ("method", "root_path", "scheme", "http_version", "client", "server")}
+    found["raw_path"] = scope["raw_path"].decode("latin-1")
+    found["query_string"] = scope["query_string"].decode("latin-1")
+    found["headers"] = [[name.decode("latin-1"), value.decode("latin-1")] for name, value in scope["headers"]]
+    found["body"] = message["body"].decode("latin-1")
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": json.dumps(found).encode()})
+
+
+async def respond(scope, receive, send):
+    assert scope["type"] == "http"
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+    await send({"type": "http.response.body", "body": b"Hello, World!"})
