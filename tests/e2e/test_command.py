@@ -144,7 +144,7 @@ def test_status(serve):
     config = section("[service.app]", {"node": str(NODE / "http.js"), "workers": 2})
     server = serve(config + '[[route]]\nmatch = "/*"\nto = "app"\n').ready()
     eventually(lambda: len(server.workers()) == 2)
-    done = run("status", cwd=server.folder)
+    done = run("status", "--config", "bireme.toml", cwd=server.folder)
     assert done.returncode == 0, done.stderr
     for pid in server.workers():
         assert str(pid) in done.stdout

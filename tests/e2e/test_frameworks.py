@@ -111,6 +111,7 @@ def test_express_sends_files_with_ranges(shared):
 
 
 def test_fastify_runs_its_close_hooks(serve):
+    """What a program does on SIGTERM under `node`, it does when Bireme stops it."""
     server = serve(next(kind for kind in FRAMEWORKS if kind.name == "fastify5").config()).ready()
     assert server.stop() == 0
     assert "fastify closed" in server.log

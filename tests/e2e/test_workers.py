@@ -220,7 +220,7 @@ def test_reload_whose_workers_fail_keeps_the_old_ones(serve):
 def test_reload_command(serve):
     server = serve(NODE_HTTP.config()).ready()
     before = server.workers()
-    done = subprocess.run([BIREME, "reload"], cwd=server.folder, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([BIREME, "reload", "--config", "bireme.toml"], cwd=server.folder, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     eventually(lambda: not set(before) & set(server.workers()))
     assert server.get("/").text == "hello"

@@ -12,4 +12,5 @@ fastify.get('/boom', async () => {
   throw new Error('the application broke on purpose');
 });
 fastify.addHook('onClose', async () => console.log('fastify closed'));
+process.once('SIGTERM', () => fastify.close());
 fastify.listen({ port: 3000, host: '0.0.0.0' }).then((address) => console.log('fastify listens', address));
