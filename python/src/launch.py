@@ -26,6 +26,8 @@ def _load_runtime():
 # multiprocessing imports this file again, as __mp_main__, in the processes that it spawns. The package
 # has to be found there, too, since what is pickled may refer to it; nothing else may happen.
 if __name__ == "__main__":
+    if sys.version_info < (3, 10):
+        sys.exit("bireme: Python %s is too old; 3.10 or later is needed (%s)" % (sys.version.split()[0], sys.executable))
     sys.exit(_load_runtime().main(sys.argv[1:]))
 elif __name__ == "__mp_main__":
     _load_runtime()

@@ -184,6 +184,17 @@ def test_settings_that_make_no_sense(front, variable, value, said):
     assert said in app.output()
 
 
+def test_a_long_stack_keeps_its_end(front, tmp_path):
+    (tmp_path / "deep.py").write_text("def app(environ, start_response): raise ValueError('x' * 200_000 + ' the end')\n")
+    app = front("deep:app", folder=tmp_path)
+    app.start()
+    code, text = app.fetch().reset
+    assert len(text) <= 65_536 and text.rstrip().endswith("the end")
+    (tmp_path / "long.py").write_text("raise ValueError('\\x01' * 2_000_000 + ' the end')\n")
+    failed = front("long:app", folder=tmp_path).start_failing()
+    assert failed["stack"].rstrip().endswith("the end")
+
+
 def test_started_by_hand_it_says_what_it_is_for(python, launcher):
     done = subprocess.run([python, str(launcher), "raw_asgi:app"], cwd=APPS, capture_output=True, timeout=DEADLINE_S)
     assert done.returncode == 2 and b"bireme serve" in done.stderr

@@ -499,11 +499,16 @@ pub fn error_of(task: &Bound<'_, PyAny>) -> PyResult<Option<PyErr>> {
     }
 }
 
-/// The text that Python prints for an uncaught exception.
+/// The text that Python prints for an uncaught exception, as much of its end as a RESET carries: the
+/// exception itself is in the last line.
 pub fn traceback(py: Python<'_>, error: &PyErr) -> String {
     let format = || -> PyResult<String> {
         let lines = py.import("traceback")?.call_method1("format_exception", (error.value(py),))?;
         Ok(PyString::new(py, "").call_method1("join", (lines,))?.extract()?)
     };
-    format().unwrap_or_else(|_| error.to_string())
+    let text = format().unwrap_or_else(|_| error.to_string());
+    match text.len().checked_sub(wire::RESET_TEXT_MAX) {
+        Some(surplus @ 1..) => text[text.ceil_char_boundary(surplus)..].to_owned(),
+        _ => text,
+    }
 }

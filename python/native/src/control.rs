@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wire::Kind;
 
@@ -39,6 +40,7 @@ pub struct Control {
     shared: Arc<Shared>,
     bell: UnixStream,
     reader_fd: i32,
+    announced: AtomicBool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -64,7 +66,7 @@ impl Control {
             std::thread::Builder::new()
                 .name("bireme-control".into())
                 .spawn(move || read_until_front_is_gone(reader, &inbox))?;
-            Ok(Control { socket: Mutex::new(socket), shared, bell, reader_fd })
+            Ok(Control { socket: Mutex::new(socket), shared, bell, reader_fd, announced: AtomicBool::new(false) })
         };
         open().map_err(|error| PyConnectionError::new_err(format!("the front's socket {path}: {error}")))
     }
@@ -90,12 +92,19 @@ impl Control {
 
     /// Sends READY with a JSON text.
     fn ready(&self, json: &str) -> PyResult<()> {
+        self.announced.store(true, Ordering::Relaxed);
         self.send_json(Kind::Ready, json)
     }
 
     /// Sends FAILED with a JSON text.
     fn failed(&self, json: &str) -> PyResult<()> {
         self.send_json(Kind::Failed, json)
+    }
+
+    /// Whether READY has been sent.
+    #[getter]
+    fn is_announced(&self) -> bool {
+        self.announced.load(Ordering::Relaxed)
     }
 
     /// The descriptors of the link, for a forked child to let go of.

@@ -32,7 +32,7 @@ impl EnvironBuilder {
         let template = PyDict::new(py);
         for key in [
             "REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "REQUEST_URI", "RAW_URI", "SERVER_PROTOCOL",
-            "SERVER_NAME", "SERVER_PORT", "REMOTE_ADDR", "REMOTE_PORT", "wsgi.url_scheme", "wsgi.input", "HTTP_HOST",
+            "SERVER_NAME", "SERVER_PORT", "REMOTE_ADDR", "REMOTE_PORT", "wsgi.url_scheme", "wsgi.input",
         ] {
             template.set_item(PyString::intern(py, key), "")?;
         }
@@ -91,10 +91,6 @@ impl EnvironBuilder {
                 continue;
             }
             let (key, text) = self.field(py, name, value)?;
-            if name.eq_ignore_ascii_case(b"host") {
-                environ.set_item(key, text)?;
-                continue;
-            }
             environ.set_item(&key, &text)?;
             count += 1;
             if environ.len() != template_size + count {

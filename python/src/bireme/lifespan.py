@@ -101,4 +101,4 @@ class Lifespan:
 
 def _last_line(text):
     lines = [line for line in str(text).splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "no message"
+    return lines[-1].strip()[:300] if lines else "no message"

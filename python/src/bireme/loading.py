@@ -78,7 +78,7 @@ def _import(name):
         ) from None
     except BaseException as error:
         raise LoadError(
-            f'"{name}" raised {_one_line(error)} while it was imported',
+            f'"{name}" raised {one_line(error)} while it was imported',
             "",
             _stack(error),
             wants_loop=isinstance(error, RuntimeError) and "no running event loop" in str(error),
@@ -150,7 +150,7 @@ def _call_factory(factory, name):
     try:
         return factory()
     except BaseException as error:
-        raise LoadError(f'the factory "{name}" raised {_one_line(error)}', "", _stack(error)) from error
+        raise LoadError(f'the factory "{name}" raised {one_line(error)}', "", _stack(error)) from error
 
 
 def _nearest(name, candidates):
@@ -160,7 +160,8 @@ def _nearest(name, candidates):
     return near[0] if near else None
 
 
-def _one_line(error):
+def one_line(error):
+    """An exception's type and message in one line of bounded length."""
     text = " ".join(str(error).split())
     if len(text) > 300:
         text = text[:300] + "…"

@@ -6,6 +6,7 @@ Serving itself is `asgi`'s and `wsgi`'s work.
 import json
 import os
 import sys
+import traceback
 
 from . import loading
 from .settings import SettingsError, take_settings
@@ -22,11 +23,21 @@ def main(arguments):
         print("bireme: no application named; expected module:attribute", file=sys.stderr)
         return 2
     _prepare_process(arguments)
-    control = _open_control(settings)
+    try:
+        control = _open_control(settings)
+    except (ImportError, ConnectionError) as error:
+        print(f"bireme: {error}", file=sys.stderr)
+        return 1
     try:
         return _load_and_serve(arguments[0], settings, control)
     except loading.LoadError as error:
-        control.failed(json.dumps({"error": error.error, "stack": error.stack[-200_000:], "hint": error.hint}))
+        _fail(control, error)
+        return 1
+    except Exception as error:
+        if control.is_announced:
+            raise
+        text = f"starting the worker raised {loading.one_line(error)}"
+        _fail(control, loading.LoadError(text, "This looks like a fault in Bireme.", traceback.format_exc()))
         return 1
     finally:
         # Output that is lost at the end is the output one looks for.
@@ -65,8 +76,6 @@ def let_go_when_forked(filenos):
 
 def report(line, error=None):
     """Write a line of ours, and an exception's traceback, to the worker's log."""
-    import traceback
-
     text = f"bireme: {line}\n"
     if error is not None:
         text += "".join(traceback.format_exception(error))
@@ -94,8 +103,25 @@ def _do_nothing(signum, frame):
     pass
 
 
+# What FAILED carries at most, in characters: JSON may need six bytes for one, and a frame ends at 1 MiB.
+STACK_MAX = 100_000
+LINE_MAX = 2_000
+
+
+def _fail(control, error):
+    """Send FAILED. Of a long stack, its end matters."""
+    fields = {"error": error.error[:LINE_MAX], "stack": error.stack[-STACK_MAX:], "hint": error.hint[:LINE_MAX]}
+    control.failed(json.dumps(fields))
+
+
 def _open_control(settings):
-    from ._native import Control
+    try:
+        from ._native import Control
+    except ImportError as error:
+        raise ImportError(
+            f"the native module does not load in {sys.executable} (Python {sys.version.split()[0]}): {error};"
+            " Bireme serves CPython 3.10 and later, not its free-threaded builds"
+        ) from error
 
     control = Control(settings.link_path, hello(settings, "control"))
     let_go_when_forked(control.link_filenos())
