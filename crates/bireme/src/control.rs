@@ -177,7 +177,10 @@ impl Wanted {
         Ok(Wanted {
             pid: arguments.pid,
             config: config.map(|path| path.components().collect()),
-            listen: arguments.listen.as_ref().map(|text| text.strip_prefix("localhost:").map_or(text.clone(), |port| format!("127.0.0.1:{port}"))),
+            listen: arguments
+                .listen
+                .as_ref()
+                .map(|text| text.strip_prefix("localhost:").map_or(text.clone(), |port| format!("127.0.0.1:{port}"))),
         })
     }
 
@@ -189,7 +192,9 @@ impl Wanted {
     fn is(&self, status: &Value) -> bool {
         let same = |wanted: Option<&str>, found: &Value| wanted.is_none_or(|wanted| found.as_str() == Some(wanted));
         let listens = |wanted: &str| {
-            texts(&status["listen"]).iter().any(|address| address.split("://").last() == Some(wanted) || *address == wanted)
+            texts(&status["listen"])
+                .iter()
+                .any(|address| address.split("://").last() == Some(wanted) || *address == wanted)
         };
         self.pid.is_none_or(|pid| status["pid"] == pid)
             && same(self.config.as_deref().and_then(Path::to_str), &status["config"])
@@ -200,7 +205,8 @@ impl Wanted {
 /// Of several servers, the one that the current folder's file configures, if there is one.
 fn here(servers: Vec<Server>) -> Vec<Server> {
     let Ok(file) = std::path::absolute(load::FILE_NAME) else { return servers };
-    let (ours, others): (Vec<_>, Vec<_>) = servers.into_iter().partition(|server| server.status["config"].as_str().map(Path::new) == Some(&*file));
+    let (ours, others): (Vec<_>, Vec<_>) =
+        servers.into_iter().partition(|server| server.status["config"].as_str().map(Path::new) == Some(&*file));
     if ours.is_empty() { others } else { ours }
 }
 
@@ -216,7 +222,8 @@ fn base(arguments: &ServerArguments) -> Option<PathBuf> {
 }
 
 fn ask(folder: &Path, request: Request, timeout: Option<Duration>) -> Result<Value, Stop> {
-    let failed = |error: io::Error| Stop::Failed(format!("the server at {} does not answer: {error}", folder.display()));
+    let failed =
+        |error: io::Error| Stop::Failed(format!("the server at {} does not answer: {error}", folder.display()));
     let exchange = || -> io::Result<Vec<u8>> {
         let mut stream = UnixStream::connect(folder.join(SOCKET))?;
         stream.set_read_timeout(timeout)?;

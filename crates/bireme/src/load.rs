@@ -18,7 +18,8 @@ const FILE_BYTES_MAX: u64 = 4 << 20;
 
 /// Reads everything anew, as at the start and at each reload.
 pub fn settings(arguments: &ServeArguments) -> Result<Resolved, Stop> {
-    let current = env::current_dir().map_err(|error| Stop::Failed(format!("the current folder cannot be read: {error}")))?;
+    let current =
+        env::current_dir().map_err(|error| Stop::Failed(format!("the current folder cannot be read: {error}")))?;
     let sources = Sources {
         file: file(arguments, &current)?,
         environment: environment()?,
@@ -29,7 +30,9 @@ pub fn settings(arguments: &ServeArguments) -> Result<Resolved, Stop> {
     let passed_over = sources.file.is_none() && sources.current.join(FILE_NAME).is_file();
     let mut resolved = config::resolve(&sources).map_err(|errors| Stop::Usage(errors.to_string()))?;
     if passed_over {
-        let what = format!("{FILE_NAME} is not read, since applications are named; add --config {FILE_NAME} to use it as well");
+        let what = format!(
+            "{FILE_NAME} is not read, since applications are named; add --config {FILE_NAME} to use it as well"
+        );
         resolved.warnings.push(Mistake { place: None, what });
     }
     Ok(resolved)
@@ -117,5 +120,10 @@ fn flags(arguments: &ServeArguments) -> Result<Flags, Stop> {
         };
         values.push(flag(&format!("--set {key}"), key, vec![value.to_owned()]));
     }
-    Ok(Flags { values, targets: arguments.targets.clone(), args: arguments.args.clone(), routes: arguments.route.clone() })
+    Ok(Flags {
+        values,
+        targets: arguments.targets.clone(),
+        args: arguments.args.clone(),
+        routes: arguments.route.clone(),
+    })
 }

@@ -104,7 +104,9 @@ impl Queue {
             waiting.writing = true;
             drop(waiting);
             if lost > 0 {
-                text.extend_from_slice(format!("({lost} lines of the log were lost: stderr is not read quickly enough)\n").as_bytes());
+                text.extend_from_slice(
+                    format!("({lost} lines of the log were lost: stderr is not read quickly enough)\n").as_bytes(),
+                );
             }
             // A closed stderr leaves nowhere to complain.
             let _ = io::stderr().write_all(&text);

@@ -80,12 +80,20 @@ fn check_finds_what_only_the_file_system_and_the_whole_show() {
     let unused = format!("trusted_proxies = \"0.0.0.0/0\"\n{WEB}[service.api]\nnode = \"server.js\"\n{routes}");
     check_cli("check-warnings", &[("bireme.toml", &unused), ("server.js", ""), ("public/a.css", "")], &["check"]);
     check_cli("check-ok", &[("bireme.toml", WEB), ("server.js", "")], &["check"]);
-    check_cli("check-pattern", &[("bireme.toml", &format!("{WEB}[[route]]\nmatch = \"/a*\"\nto = \"web\"\n")), ("server.js", "")], &["check"]);
+    check_cli(
+        "check-pattern",
+        &[("bireme.toml", &format!("{WEB}[[route]]\nmatch = \"/a*\"\nto = \"web\"\n")), ("server.js", "")],
+        &["check"],
+    );
 }
 
 #[test]
 fn config_show_says_where_values_come_from() {
-    check_cli("config-show", &[("bireme.toml", WEB), ("server.js", "")], &["config", "show", "--workers", "3", "--threads", "2"]);
+    check_cli(
+        "config-show",
+        &[("bireme.toml", WEB), ("server.js", "")],
+        &["config", "show", "--workers", "3", "--threads", "2"],
+    );
 }
 
 #[test]

@@ -50,7 +50,10 @@ impl Project {
     fn bireme(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bireme"));
         command.args(args).current_dir(self.folder.path());
-        command.env("BIREME_RUNTIME", self.path("runtime")).env("BIREME_RUNTIME_DIR", self.path("run")).stdin(Stdio::null());
+        command
+            .env("BIREME_RUNTIME", self.path("runtime"))
+            .env("BIREME_RUNTIME_DIR", self.path("run"))
+            .stdin(Stdio::null());
         command
     }
 
@@ -164,7 +167,10 @@ fn the_log_in_json_is_json() {
     server.end();
     let lines: Vec<serde_json::Value> = server.log.iter().map(|line| serde_json::from_str(line).expect(line)).collect();
     let printed = lines.iter().find(|line| line["message"] == "the program speaks").expect("the program's line");
-    assert_eq!((&printed["worker"], &printed["stream"], &printed["level"]), (&"server#1".into(), &"stdout".into(), &"info".into()));
+    assert_eq!(
+        (&printed["worker"], &printed["stream"], &printed["level"]),
+        (&"server#1".into(), &"stdout".into(), &"info".into())
+    );
 }
 
 #[test]
@@ -208,7 +214,9 @@ fn a_drain_ends_at_its_deadline_and_at_a_second_signal() {
 
 #[test]
 fn a_reload_brings_new_code_and_settings_and_keeps_the_old_where_they_fail() {
-    let config = |greeting: &str| format!("[service.web]\nnode = \"server.js\"\nworkers = 1\nenv = {{ GREETING = \"{greeting}\" }}\n");
+    let config = |greeting: &str| {
+        format!("[service.web]\nnode = \"server.js\"\nworkers = 1\nenv = {{ GREETING = \"{greeting}\" }}\n")
+    };
     let project = Project::new(&[("server.js", APP), ("bireme.toml", &config("one"))]);
     let mut server = project.serve(&[]);
     assert_eq!(server.get("/"), "one");
@@ -239,7 +247,8 @@ fn a_reload_brings_new_code_and_settings_and_keeps_the_old_where_they_fail() {
 
 #[test]
 fn status_tells_running_servers_apart() {
-    let project = Project::new(&[("server.js", APP), ("bireme.toml", "[service.web]\nnode = \"server.js\"\nworkers = 2\n")]);
+    let project =
+        Project::new(&[("server.js", APP), ("bireme.toml", "[service.web]\nnode = \"server.js\"\nworkers = 2\n")]);
     let first = project.serve(&[]);
     let status: serde_json::Value = serde_json::from_str(&stdout(&project.run(&["status", "--json"]))).unwrap();
     assert_eq!(status["pid"], first.child.id());

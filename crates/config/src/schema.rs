@@ -25,8 +25,10 @@ pub fn schema() -> Value {
                 "additionalProperties": with(table, "oneOf", json!([{ "required": ["node"] }, { "required": ["python"] }])),
             }),
             Section::Route => {
-                let goals: Vec<Value> =
-                    ["to", "static", "redirect", "respond"].iter().map(|goal| json!({ "required": ["match", goal] })).collect();
+                let goals: Vec<Value> = ["to", "static", "redirect", "respond"]
+                    .iter()
+                    .map(|goal| json!({ "required": ["match", goal] }))
+                    .collect();
                 json!({ "type": "array", "items": with(table, "oneOf", json!(goals)) })
             }
             Section::Tls => with(table, "required", json!(["certificate", "key"])),
@@ -70,15 +72,22 @@ fn kind_schema(kind: Kind) -> Value {
         Kind::Content => text,
         Kind::Boolean => json!({ "type": "boolean" }),
         Kind::Count { min, max, off } => or_off(json!({ "type": "integer", "minimum": min, "maximum": max }), off),
-        Kind::Duration { off, .. } => or_off(json!({ "type": "string", "pattern": "^(\\s*[0-9]+\\s*(ms|s|m|min|h|d))+\\s*$" }), off),
+        Kind::Duration { off, .. } => {
+            or_off(json!({ "type": "string", "pattern": "^(\\s*[0-9]+\\s*(ms|s|m|min|h|d))+\\s*$" }), off)
+        }
         Kind::Bytes { min, max, off } => {
             let units = "^\\s*[0-9]+\\s*([KkMmGgTt]?[Bb]|[KkMmGgTt]([Ii][Bb])?)?\\s*$";
-            let forms = [json!({ "type": "integer", "minimum": min, "maximum": max }), json!({ "type": "string", "pattern": units })];
+            let forms = [
+                json!({ "type": "integer", "minimum": min, "maximum": max }),
+                json!({ "type": "string", "pattern": units }),
+            ];
             let off = off.then(|| json!({ "const": "off" }));
             json!({ "anyOf": forms.into_iter().chain(off).collect::<Vec<_>>() })
         }
         Kind::Choice(words) => json!({ "enum": words }),
-        Kind::Choices(words) => json!({ "anyOf": [{ "enum": words }, { "type": "array", "items": { "enum": words } }] }),
+        Kind::Choices(words) => {
+            json!({ "anyOf": [{ "enum": words }, { "type": "array", "items": { "enum": words } }] })
+        }
         Kind::Texts => json!({ "anyOf": [text.clone(), { "type": "array", "items": text }] }),
         Kind::Map => json!({ "type": "object", "additionalProperties": { "type": ["string", "integer", "boolean"] } }),
         Kind::BooleanOrText => json!({ "anyOf": [{ "type": "boolean" }, text] }),
@@ -98,7 +107,11 @@ fn default_value(kind: Kind, text: &str) -> Value {
 pub fn reference(section: Section) -> String {
     let single = section.is_single();
     let mut out = String::new();
-    out.push_str(if single { "| key | takes | default | variable | |\n|---|---|---|---|---|\n" } else { "| key | takes | default | |\n|---|---|---|---|\n" });
+    out.push_str(if single {
+        "| key | takes | default | variable | |\n|---|---|---|---|---|\n"
+    } else {
+        "| key | takes | default | |\n|---|---|---|---|\n"
+    });
     for key in section.keys() {
         let default = match key.default {
             Default::Is(text) => format!("`{text}`"),
@@ -121,7 +134,9 @@ fn takes(kind: Kind) -> String {
         Kind::Duration { off, .. } => or_off("duration".to_owned(), off),
         Kind::Bytes { off, .. } => or_off("size".to_owned(), off),
         Kind::Choice(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
-        Kind::Choices(words) => format!("list of {}", words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")),
+        Kind::Choices(words) => {
+            format!("list of {}", words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "))
+        }
         Kind::Texts => "list of texts".to_owned(),
         Kind::Map => "table".to_owned(),
         Kind::BooleanOrText => "`true`, `false`, text".to_owned(),

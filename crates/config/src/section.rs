@@ -52,7 +52,11 @@ pub(crate) fn read(section: Section, table: Table, heading: &str, folders: Folde
         {
             let item = Item { value: Value::Text(text.to_owned()), place: Place::Default };
             let value = typed(key.kind, item, folders);
-            found.push((key, value.expect("defaults in the table of keys are valid; a test reads each"), Place::Default));
+            found.push((
+                key,
+                value.expect("defaults in the table of keys are valid; a test reads each"),
+                Place::Default,
+            ));
         }
     }
     Values { section, found }
@@ -93,16 +97,25 @@ fn typed(kind: Kind, item: Item, folders: Folders<'_>) -> Result<Typed, Wrong> {
     let loose = !matches!(place, Place::File { .. });
     if let Value::Text(text) = &item.value
         && text == "off"
-        && matches!(kind, Kind::Count { off: true, .. } | Kind::Duration { off: true, .. } | Kind::Bytes { off: true, .. })
+        && matches!(
+            kind,
+            Kind::Count { off: true, .. } | Kind::Duration { off: true, .. } | Kind::Bytes { off: true, .. }
+        )
     {
         return Ok(Typed::Off);
     }
     match (kind, item.value) {
-        (Kind::Text, Value::Text(text)) if text.is_empty() => Err(wrong("it is empty; leave the key out instead".into())),
-        (Kind::Text | Kind::Content | Kind::BooleanOrText, Value::Text(text)) if !loose || kind != Kind::BooleanOrText => {
+        (Kind::Text, Value::Text(text)) if text.is_empty() => {
+            Err(wrong("it is empty; leave the key out instead".into()))
+        }
+        (Kind::Text | Kind::Content | Kind::BooleanOrText, Value::Text(text))
+            if !loose || kind != Kind::BooleanOrText =>
+        {
             Ok(Typed::Text(text))
         }
-        (Kind::Path, Value::Text(text)) if text.is_empty() => Err(wrong("it is empty; leave the key out instead".into())),
+        (Kind::Path, Value::Text(text)) if text.is_empty() => {
+            Err(wrong("it is empty; leave the key out instead".into()))
+        }
         (Kind::Path, Value::Text(text)) => Ok(Typed::Path(folders.of(&place).join(text).components().collect())),
         (Kind::Boolean | Kind::BooleanOrText, Value::Boolean(value)) => Ok(Typed::Boolean(value)),
         (Kind::Boolean | Kind::BooleanOrText, Value::Text(text)) if loose => match text.as_str() {

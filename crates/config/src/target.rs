@@ -61,7 +61,11 @@ fn is_node(text: &str, folder: &Path) -> bool {
     }
     let path = folder.join(path);
     // `pkg` may be a Python package and `web` a Node one: their own files tell them apart.
-    if path.is_dir() { path.join("package.json").is_file() || index_of(&path).is_some() } else { has_node_shebang(&path) }
+    if path.is_dir() {
+        path.join("package.json").is_file() || index_of(&path).is_some()
+    } else {
+        has_node_shebang(&path)
+    }
 }
 
 fn is_python(text: &str, folder: &Path) -> bool {
@@ -90,13 +94,19 @@ pub(crate) fn node_entry(path: &Path) -> Result<PathBuf, String> {
         Ok(text) => {
             let json: serde_json::Value =
                 serde_json::from_str(&text).map_err(|error| format!("{}: {error}", manifest.display()))?;
-            json.get("main").and_then(|main| main.as_str()).map(|main| path.join(main).components().collect::<PathBuf>())
+            json.get("main")
+                .and_then(|main| main.as_str())
+                .map(|main| path.join(main).components().collect::<PathBuf>())
         }
         Err(_) => None,
     };
     let file = main.and_then(|main| {
         let with_extension = || NODE_EXTENSIONS.iter().map(|extension| main.with_extension(extension));
-        if main.is_dir() { index_of(&main) } else { std::iter::once(main.clone()).chain(with_extension()).find(|file| file.is_file()) }
+        if main.is_dir() {
+            index_of(&main)
+        } else {
+            std::iter::once(main.clone()).chain(with_extension()).find(|file| file.is_file())
+        }
     });
     file.or_else(|| index_of(&path)).ok_or_else(|| {
         format!(
@@ -122,11 +132,15 @@ pub(crate) fn python_target(text: &str) -> Result<String, String> {
     };
     let parts = |text: &str| text.split('.').all(|part| !part.is_empty() && !part.contains(['/', '\\', ' ', ':', '=']));
     if !parts(&module) {
-        return Err(format!("\"{text}\" names no Python module; write \"package.module:attribute\", such as \"main:app\""));
+        return Err(format!(
+            "\"{text}\" names no Python module; write \"package.module:attribute\", such as \"main:app\""
+        ));
     }
     match attribute {
         None => Ok(module),
-        Some(attribute) if parts(attribute.strip_suffix("()").unwrap_or(attribute)) => Ok(format!("{module}:{attribute}")),
+        Some(attribute) if parts(attribute.strip_suffix("()").unwrap_or(attribute)) => {
+            Ok(format!("{module}:{attribute}"))
+        }
         Some(_) => Err(format!(
             "\"{text}\" has no attribute after the colon; write \"{module}:app\", or \"{module}:create_app()\" for a factory"
         )),
@@ -191,7 +205,11 @@ mod tests {
     fn programs_for_node() {
         check(&[], "./server.js", "server node server.js");
         check(&[], "web=./a/server.mts", "web node a/server.mts");
-        check(&[("web/package.json", r#"{"main": "lib/start"}"#), ("web/lib/start.cjs", "")], "web", "start node web/lib/start.cjs");
+        check(
+            &[("web/package.json", r#"{"main": "lib/start"}"#), ("web/lib/start.cjs", "")],
+            "web",
+            "start node web/lib/start.cjs",
+        );
         check(&[("web/package.json", "{}"), ("web/index.js", "")], "web/", "web node web/index.js");
         check(&[("web/package.json", "{")], "web", "package.json: ");
         check(&[("web/package.json", "{}")], "web", "names no existing \"main\"");

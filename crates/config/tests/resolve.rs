@@ -7,7 +7,8 @@ use config::{App, File, Flag, Flags, Listen, Resolved, Settings, Sources, Target
 
 /// A file, variables `NAME=value` and flags `key=value`, in a folder without files.
 fn sources(toml: &str, environment: &[&str], flags: &[&str]) -> Sources {
-    let pair = |text: &&str| text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())).expect("a pair");
+    let pair =
+        |text: &&str| text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())).expect("a pair");
     let flag = |text: &&str| {
         let (key, value) = pair(text);
         Flag { name: format!("--set {key}"), key, values: vec![value] }
@@ -131,7 +132,8 @@ fn workers_of_a_flag_are_for_every_service() {
 
 #[test]
 fn lists_in_the_environment_are_split_at_commas() {
-    let settings = settings(WEB, &["BIREME_LISTEN=:80, unix:/run/x", "BIREME_TRUSTED_PROXIES=10.0.0.0/8,::1,unix"], &[]);
+    let settings =
+        settings(WEB, &["BIREME_LISTEN=:80, unix:/run/x", "BIREME_TRUSTED_PROXIES=10.0.0.0/8,::1,unix"], &[]);
     assert_eq!(settings.listen.len(), 2);
     assert_eq!((settings.trusted_proxies.networks.len(), settings.trusted_proxies.unix), (2, true));
 }
@@ -156,8 +158,14 @@ fn unknown_keys_name_the_nearest() {
         "[service.ml]\npython = \"a\"\nworker = 2\n",
         "bireme.toml:3: unknown key \"worker\" in [service.ml]; did you mean \"workers\"?",
     );
-    check_mistake(&format!("lisen = 1\n{WEB}"), "bireme.toml:1: unknown key \"lisen\" at the top level; did you mean \"listen\"?");
-    check_mistake(&format!("{WEB}[timeout]\nheader = \"1s\"\n"), "bireme.toml:3: unknown key \"timeout\" at the top level; did you mean \"timeouts\"?");
+    check_mistake(
+        &format!("lisen = 1\n{WEB}"),
+        "bireme.toml:1: unknown key \"lisen\" at the top level; did you mean \"listen\"?",
+    );
+    check_mistake(
+        &format!("{WEB}[timeout]\nheader = \"1s\"\n"),
+        "bireme.toml:3: unknown key \"timeout\" at the top level; did you mean \"timeouts\"?",
+    );
     check_mistake(
         &format!("{WEB}[tls]\ncertificate = \"a\"\nkey = \"b\"\nfoobar = 1\n"),
         "bireme.toml:6: unknown key \"foobar\" in [tls]; known are certificate, key, reload_interval",
@@ -170,21 +178,37 @@ fn unknown_keys_name_the_nearest() {
 
 #[test]
 fn wrong_values_say_what_to_write() {
-    let top = |line: &str, expected: &str| check_mistake(&format!("{line}\n{WEB}"), &format!("bireme.toml:1: {expected}"));
+    let top =
+        |line: &str, expected: &str| check_mistake(&format!("{line}\n{WEB}"), &format!("bireme.toml:1: {expected}"));
     top("threads = 0", "threads: 0 is not between 1 and 256");
     top("threads = \"two\"", "threads: it takes a whole number between 1 and 256, not a text");
     top("threads = 1.5", "threads: it takes a whole number between 1 and 256, not a fraction");
     top("listen = 8000", "listen: it takes a text or a list of texts, not a number");
     top("listen = []", "listen: the list is empty; name an address such as \"127.0.0.1:8000\"");
     top("listen = [\":80\", \":80\"]", "listen: \":80\" stands twice");
-    top("listen = \"example.com:80\"", "listen: \"example.com:80\" names a host; Bireme listens on addresses: write \"127.0.0.1:PORT\", \"[::]:PORT\", \":PORT\" or \"localhost:PORT\"");
+    top(
+        "listen = \"example.com:80\"",
+        "listen: \"example.com:80\" names a host; Bireme listens on addresses: write \"127.0.0.1:PORT\", \"[::]:PORT\", \":PORT\" or \"localhost:PORT\"",
+    );
     top("log_format = \"jsn\"", "log_format: \"jsn\" is not one of \"text\", \"json\"; did you mean \"json\"?");
-    top("trusted_proxies = \"proxy.local\"", "trusted_proxies: \"proxy.local\" is no address or network; write \"10.0.0.1\", \"10.0.0.0/8\" or \"unix\"");
-    top("server_header = \"a\\r\\nb\"", "server_header: a field's value holds visible ASCII characters and spaces only");
-    top("timeouts.header = \"10\"", "timeouts.header: \"10\" is no duration; write it with its unit, such as \"500ms\", \"10s\" or \"1m30s\"");
+    top(
+        "trusted_proxies = \"proxy.local\"",
+        "trusted_proxies: \"proxy.local\" is no address or network; write \"10.0.0.1\", \"10.0.0.0/8\" or \"unix\"",
+    );
+    top(
+        "server_header = \"a\\r\\nb\"",
+        "server_header: a field's value holds visible ASCII characters and spaces only",
+    );
+    top(
+        "timeouts.header = \"10\"",
+        "timeouts.header: \"10\" is no duration; write it with its unit, such as \"500ms\", \"10s\" or \"1m30s\"",
+    );
     top("timeouts.header = 10", "timeouts.header: it takes a duration such as \"10s\", not a number");
     top("timeouts.header = \"0s\"", "timeouts.header: it cannot be zero");
-    top("timeouts.header = \"off\"", "timeouts.header: \"off\" is no duration; write it with its unit, such as \"500ms\", \"10s\" or \"1m30s\"");
+    top(
+        "timeouts.header = \"off\"",
+        "timeouts.header: \"off\" is no duration; write it with its unit, such as \"500ms\", \"10s\" or \"1m30s\"",
+    );
     top("limits.header_bytes_max = \"1\"", "limits.header_bytes_max: 1 is below the least, 1KiB");
     top("limits.target_bytes_max = \"1MiB\"", "limits.target_bytes_max: 1MiB is above the most, 63KiB");
     top("limits.body_bytes_max = -1", "limits.body_bytes_max: -1 is below zero");
@@ -194,7 +218,10 @@ fn wrong_values_say_what_to_write() {
 
 #[test]
 fn services_say_what_they_lack() {
-    check_mistake("[service.web]\n", "bireme.toml:1: [service.web] runs nothing; add node = \"server.js\" or python = \"main:app\"");
+    check_mistake(
+        "[service.web]\n",
+        "bireme.toml:1: [service.web] runs nothing; add node = \"server.js\" or python = \"main:app\"",
+    );
     check_mistake(
         "[service.web]\nnode = \"a.js\"\npython = \"a\"\n",
         "bireme.toml:1: [service.web] has both \"node\" and \"python\"; one service runs one of them",
@@ -215,7 +242,10 @@ fn services_say_what_they_lack() {
         &format!("{WEB}restart_delay_min = \"1m\"\nrestart_delay_max = \"10s\"\n"),
         "bireme.toml:4: restart_delay_max: it is shorter than restart_delay_min",
     );
-    check_mistake("[service.ml]\npython = \"main:\"\n", "bireme.toml:2: python: \"main:\" has no attribute after the colon; write \"main:app\", or \"main:create_app()\" for a factory");
+    check_mistake(
+        "[service.ml]\npython = \"main:\"\n",
+        "bireme.toml:2: python: \"main:\" has no attribute after the colon; write \"main:app\", or \"main:create_app()\" for a factory",
+    );
     check_mistake("service = 1\n", "bireme.toml:1: \"service\" is a table of services; write [service.NAME]");
 }
 
@@ -227,21 +257,33 @@ fn routes_say_what_they_lack() {
         "match = \"/*\"",
         "bireme.toml:4: the route goes nowhere; add to = \"SERVICE\", static = \"FOLDER\", redirect = \"URL\" or respond = \"TEXT\"",
     );
-    route("match = \"/*\"\nto = \"web\"\nstatic = \"public\"", "bireme.toml:4: the route has to and static; a route has one goal");
+    route(
+        "match = \"/*\"\nto = \"web\"\nstatic = \"public\"",
+        "bireme.toml:4: the route has to and static; a route has one goal",
+    );
     route("match = \"/*\"\nto = \"wbe\"", "bireme.toml:5: to: no service \"wbe\"; did you mean \"web\"?");
     route("match = \"/*\"\nto = \"ml\"", "bireme.toml:5: to: no service \"ml\"; there are web");
     route(
         "match = \"/*\"\nto = \"web\"\nindex = \"a\"",
         "bireme.toml:6: \"index\" goes with static, and this route has \"to\"; remove it",
     );
-    route("match = \"/a\"\nredirect = \"/b\"\nstatus = 304", "bireme.toml:6: status: a redirect is 301, 302, 303, 307 or 308, not 304");
+    route(
+        "match = \"/a\"\nredirect = \"/b\"\nstatus = 304",
+        "bireme.toml:6: status: a redirect is 301, 302, 303, 307 or 308, not 304",
+    );
     route(
         "match = \"/{lang}/*\"\nredirect = \"/{lnag}{query}\"",
         "bireme.toml:5: redirect: nothing is known as {lnag}; there are {path}, {query}, {host}, {lang}",
     );
     route("match = \"/*\"\nredirect = \"/{a\"", "bireme.toml:5: redirect: \"/{a\" has a \"{\" that nothing closes");
-    route("match = \"/*\"\nto = \"web\"\nstrip_prefix = true", "bireme.toml:6: strip_prefix: \"/*\" has no prefix to strip");
-    route("match = \"/api/*\"\nto = \"web\"\nstrip_prefix = \"/ap\"", "bireme.toml:6: strip_prefix: \"/ap\" is not how \"/api/*\" begins");
+    route(
+        "match = \"/*\"\nto = \"web\"\nstrip_prefix = true",
+        "bireme.toml:6: strip_prefix: \"/*\" has no prefix to strip",
+    );
+    route(
+        "match = \"/api/*\"\nto = \"web\"\nstrip_prefix = \"/ap\"",
+        "bireme.toml:6: strip_prefix: \"/ap\" is not how \"/api/*\" begins",
+    );
     route(
         "match = \"/{a}/*\"\nstatic = \"x\"",
         "bireme.toml:4: match: a static route has no parameters before its end; \"/{a}/*\" maps to no folder",
@@ -269,7 +311,8 @@ fn applications_on_the_command_line_need_no_file() {
         let got = match resolve(&with_targets(targets, routes, args)) {
             Err(errors) => errors.to_string(),
             Ok(Resolved { settings, .. }) => {
-                let services = settings.services.iter().map(|service| format!("{} in {}", service.name, service.cwd.display()));
+                let services =
+                    settings.services.iter().map(|service| format!("{} in {}", service.name, service.cwd.display()));
                 let routes = settings.routes.iter().map(|route| match &route.to {
                     Target::Service(name) => format!("{}={name}", route.path),
                     Target::Static(files) => format!("{}={} at {}", route.path, files.root.display(), files.prefix),
@@ -288,7 +331,12 @@ fn applications_on_the_command_line_need_no_file() {
         &[],
         "web in /home/me, ml in /home/me, /api/*=ml, /assets/*=/home/me/web/public at /assets, /*=web",
     );
-    check(&[], &[], &[], "there is nothing to serve: name an application (\"bireme serve ./server.js\", \"bireme serve main:app\"), or write a bireme.toml with a service");
+    check(
+        &[],
+        &[],
+        &[],
+        "there is nothing to serve: name an application (\"bireme serve ./server.js\", \"bireme serve main:app\"), or write a bireme.toml with a service",
+    );
     check(
         &["web=./server.js", "ml=app:app"],
         &[],
@@ -301,7 +349,12 @@ fn applications_on_the_command_line_need_no_file() {
         &[],
         "argument \"app:app\": a service \"app\" was named by \"./app.js\" already; name both, as in \"app2=app:app\"",
     );
-    check(&["./app.js"], &["/x"], &[], "--route '/x': a route is written PATTERN=SERVICE, such as '/api/*=ml', or PATTERN=static:FOLDER");
+    check(
+        &["./app.js"],
+        &["/x"],
+        &[],
+        "--route '/x': a route is written PATTERN=SERVICE, such as '/api/*=ml', or PATTERN=static:FOLDER",
+    );
     check(&["./app.js"], &["/x=ap"], &[], "--route '/x=ap': to: no service \"ap\"; did you mean \"app\"?");
     check(
         &["web=./a.js", "ml=b:c"],
@@ -323,7 +376,8 @@ fn a_target_replaces_the_files_application() {
 
 #[test]
 fn unknown_variables_and_flags_are_said() {
-    let Resolved { warnings, .. } = resolve(&sources(WEB, &["BIREME_WORKER=1", "BIREME_LISTN=:1", "BIREME_PORT=tcp://10.0.0.1:80"], &[])).unwrap();
+    let Resolved { warnings, .. } =
+        resolve(&sources(WEB, &["BIREME_WORKER=1", "BIREME_LISTN=:1", "BIREME_PORT=tcp://10.0.0.1:80"], &[])).unwrap();
     let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
     assert_eq!(
         warnings,
@@ -332,7 +386,8 @@ fn unknown_variables_and_flags_are_said() {
             "environment variable BIREME_PORT: no setting has this name, so it is passed over",
         ]
     );
-    let errors = resolve(&sources(WEB, &["BIREME_THREADS=many"], &["limits.field_max=9", "service.web.wokers=1"])).unwrap_err();
+    let errors =
+        resolve(&sources(WEB, &["BIREME_THREADS=many"], &["limits.field_max=9", "service.web.wokers=1"])).unwrap_err();
     assert_eq!(
         errors.to_string(),
         "--set limits.field_max: no key \"limits.field_max\"; did you mean \"limits.fields_max\"?\n\

@@ -29,7 +29,11 @@ impl Host {
             return Err("a host is a name such as \"example.com\"; write international names in their xn-- form");
         }
         let name = name.strip_suffix('.').unwrap_or(name);
-        Ok(if below { Host::Below(format!(".{name}").into_bytes().into()) } else { Host::Exact(name.as_bytes().into()) })
+        Ok(if below {
+            Host::Below(format!(".{name}").into_bytes().into())
+        } else {
+            Host::Exact(name.as_bytes().into())
+        })
     }
 
     /// Whether a host without its port matches.

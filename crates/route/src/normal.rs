@@ -77,7 +77,11 @@ fn respell(path: &[u8], slashes: bool) -> Vec<u8> {
             continue;
         }
         // A percent sign that begins no escape is data: `%25`.
-        if PLAIN[byte as usize] { out.push(byte) } else { escape(&mut out, byte) }
+        if PLAIN[byte as usize] {
+            out.push(byte)
+        } else {
+            escape(&mut out, byte)
+        }
         rest = tail;
     }
     out

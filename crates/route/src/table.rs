@@ -320,9 +320,8 @@ mod tests {
 
     #[test]
     fn unreachable_rules_are_named_with_what_covers_them() {
-        let unreachable = |rules: &[&str]| {
-            Table::new(rules.iter().map(|text| rule(text)).collect()).expect("rules").unreachable()
-        };
+        let unreachable =
+            |rules: &[&str]| Table::new(rules.iter().map(|text| rule(text)).collect()).expect("rules").unreachable();
         assert_eq!(unreachable(&["/*", "/api/*"]), [(1, 0)]);
         assert_eq!(unreachable(&["/api/*", "/*"]), []);
         assert_eq!(unreachable(&["GET /*", "/*"]), []);
@@ -336,7 +335,8 @@ mod tests {
     fn errors_name_rule_and_text() {
         let error = Table::new(vec![rule("/a"), rule("GET /b*")]).unwrap_err();
         assert_eq!((error.rule, error.text.as_str()), (1, "/b*"));
-        let error = Table::new(vec![Rule { hosts: vec!["a:80".into()], path: "/".into(), ..Rule::default() }]).unwrap_err();
+        let error =
+            Table::new(vec![Rule { hosts: vec!["a:80".into()], path: "/".into(), ..Rule::default() }]).unwrap_err();
         assert!(error.to_string().contains("without a port"), "{error}");
     }
 

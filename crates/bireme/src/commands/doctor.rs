@@ -15,9 +15,12 @@ pub fn run(arguments: &ServeArguments) -> Result<ExitCode, Stop> {
     let mut report = Report { broken: 0 };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     report.good("bireme", &format!("{} on {} cores", env!("CARGO_PKG_VERSION"), cores));
-    report.say("runtime", runtime_folder().map(|folder| folder.display().to_string()).map_err(|stop| match stop {
-        Stop::Usage(text) | Stop::Failed(text) => text,
-    }));
+    report.say(
+        "runtime",
+        runtime_folder().map(|folder| folder.display().to_string()).map_err(|stop| match stop {
+            Stop::Usage(text) | Stop::Failed(text) => text,
+        }),
+    );
     // A machine without any application is worth a look too.
     let settings = match load::settings(arguments) {
         Ok(resolved) => Some(resolved.settings),
@@ -30,7 +33,8 @@ pub fn run(arguments: &ServeArguments) -> Result<ExitCode, Stop> {
         report.good("configuration", &file.display().to_string());
     }
     let base = settings.as_ref().and_then(|settings| settings.runtime_dir.clone());
-    let folder = RunDirectory::create(base.as_deref()).map(|folder| folder.path().parent().unwrap_or(folder.path()).display().to_string());
+    let folder = RunDirectory::create(base.as_deref())
+        .map(|folder| folder.path().parent().unwrap_or(folder.path()).display().to_string());
     report.say("sockets", folder.map_err(|error| error.to_string()));
     report.open_files(settings.as_ref().map(|settings| settings.limits.connections_max));
 
@@ -78,7 +82,12 @@ impl Report {
     fn interpreter(&mut self, name: &str, found: Result<Interpreter, NotFound>) {
         let said = found.map_err(|error| error.to_string()).and_then(|interpreter| {
             let version = version(&interpreter)?;
-            let described = format!("{} {version} at {} ({})", interpreter.language.as_str(), interpreter.path.display(), interpreter.why);
+            let described = format!(
+                "{} {version} at {} ({})",
+                interpreter.language.as_str(),
+                interpreter.path.display(),
+                interpreter.why
+            );
             match interpreter.language.check_version(&version) {
                 Ok(()) => Ok(described),
                 Err((error, hint)) => Err(format!("{described}: {error}; {hint}")),
@@ -107,12 +116,19 @@ impl Report {
 
 fn version(interpreter: &Interpreter) -> Result<String, String> {
     let program = &interpreter.path;
-    let output = Command::new(program).arg("--version").output().map_err(|error| format!("{} cannot be run: {error}", program.display()))?;
+    let output = Command::new(program)
+        .arg("--version")
+        .output()
+        .map_err(|error| format!("{} cannot be run: {error}", program.display()))?;
     let text = String::from_utf8_lossy(&output.stdout);
     let version = text.trim().trim_start_matches("Python ").trim_start_matches('v').to_owned();
     if output.status.success() && !version.is_empty() {
         return Ok(version);
     }
     let language = if interpreter.language == Language::Node { "Node.js" } else { "Python" };
-    Err(format!("{} --version says nothing about {language}: {}", program.display(), String::from_utf8_lossy(&output.stderr).trim()))
+    Err(format!(
+        "{} --version says nothing about {language}: {}",
+        program.display(),
+        String::from_utf8_lossy(&output.stderr).trim()
+    ))
 }

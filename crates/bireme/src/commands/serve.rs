@@ -51,7 +51,8 @@ pub fn run(arguments: ServeArguments) -> Result<ExitCode, Stop> {
 /// The folder with the workers' runtimes.
 pub fn runtime_folder() -> Result<PathBuf, Stop> {
     let setting = std::env::var_os("BIREME_RUNTIME").filter(|value| !value.is_empty()).map(PathBuf::from);
-    let executable = std::env::current_exe().map_err(|error| Stop::Failed(format!("where this program lies is unknown: {error}")))?;
+    let executable = std::env::current_exe()
+        .map_err(|error| Stop::Failed(format!("where this program lies is unknown: {error}")))?;
     find_runtime(setting.as_deref(), &executable).map_err(|error| Stop::Failed(error.to_string()))
 }
 
@@ -159,7 +160,19 @@ impl Server {
         let supervisor = Supervisor::start(folder, specs, FrontThreads(front.commands()), events)
             .map_err(failed("the supervisor cannot be started"))?;
         let front = Arc::new(Mutex::new(Some(front)));
-        Ok(Server { arguments, settings, started, runtime, listen, unix_paths, folder: path, front, supervisor, control, signals })
+        Ok(Server {
+            arguments,
+            settings,
+            started,
+            runtime,
+            listen,
+            unix_paths,
+            folder: path,
+            front,
+            supervisor,
+            control,
+            signals,
+        })
     }
 
     async fn serve(mut self) -> Result<ExitCode, Stop> {
@@ -212,7 +225,10 @@ impl Server {
             match request {
                 Request::Status => self.say_status(reply).await,
                 Request::Reload => {
-                    let _ = reply.send(Err("nothing was changed: the server is still starting; try again when it is ready".to_owned()));
+                    let _ =
+                        reply
+                            .send(Err("nothing was changed: the server is still starting; try again when it is ready"
+                                .to_owned()));
                 }
             }
         }
@@ -342,7 +358,10 @@ impl Server {
     async fn give_up(mut self, error: &StartError) -> Result<ExitCode, Stop> {
         // The worker's own stack stands above already.
         let why = &error.failure.error;
-        tracing::error!("nothing is served, because service {} did not start: {why}; correct this and start again", error.service);
+        tracing::error!(
+            "nothing is served, because service {} did not start: {why}; correct this and start again",
+            error.service
+        );
         self.stop().await?;
         Ok(ExitCode::FAILURE)
     }
