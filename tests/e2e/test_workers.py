@@ -317,14 +317,19 @@ def test_a_busy_worker_does_not_outlive_a_killed_front(serve, tmp_path):
 
 
 def test_recycling_by_requests(serve):
+    """Each worker answers about twenty; the next one is ready before it goes, so no request fails."""
     server = serve(ASGI.config(workers=1, recycle_requests=20)).ready()
-    seen = set()
+    seen: Counter = Counter()
     with server.client() as client:
-        for _ in range(100):
+
+        def third_worker() -> bool:
             answer = client.get("/pid")
             assert answer.status_code == 200
-            seen.add(answer.text)
-    assert 3 <= len(seen) <= 8
+            seen[answer.text] += 1
+            return len(seen) >= 3
+
+        eventually(third_worker)
+    assert all(count >= 20 for count in list(seen.values())[:2]), seen
 
 
 def test_recycling_by_memory(serve):
@@ -368,7 +373,8 @@ def test_a_failing_start_shows_its_own_error(serve, tmp_path, name, text, said):
     server = serve(None, target, "--workers", "1", folder=tmp_path, env={"VIRTUAL_ENV": str(VENV)})
     assert server.wait(30) != 0
     assert re.search(said, server.log), server.log
-    assert name in server.log
+    if text.startswith(("raise", "throw")):
+        assert f"{name}:1" in server.log or f'{name}", line 1' in server.log, "the application's stack is not shown"
 
 
 def test_a_slow_start_is_waited_for(serve, tmp_path):

@@ -512,7 +512,9 @@ impl Shell {
         if !run.was_ready {
             failure.error.push_str(" before it was ready");
             failure = run.explained.take().unwrap_or(failure);
-            failure.stack = run.tail.text();
+            if failure.stack.is_empty() {
+                failure.stack = run.tail.text();
+            }
         }
         spawn_local(finish_reading(std::mem::take(&mut run.outputs), OUTPUT_GRACE));
         let service = run.service.clone();

@@ -36,6 +36,8 @@ pub fn run(arguments: ServeArguments) -> Result<ExitCode, Stop> {
         .map_err(|error| Stop::Failed(format!("the runtime cannot be made: {error}")))?;
     let json = settings.log.format == LogFormat::Json;
     let status = runtime.block_on(async { Server::start(arguments, settings, started)?.serve().await });
+    // A drain that a second signal has overtaken is still waiting in a thread; nobody waits for it.
+    runtime.shutdown_background();
     let status = match status {
         // Whoever reads JSON reads nothing else.
         Err(stop) if json => {
@@ -356,10 +358,10 @@ impl Server {
 
     /// Workers that fail at the start mean that no request would ever be answered.
     async fn give_up(mut self, error: &StartError) -> Result<ExitCode, Stop> {
-        // The worker's own stack stands above already.
-        let why = &error.failure.error;
+        // The supervisor leaves it to this last line to show the stack and the hint.
+        let why = &error.failure;
         tracing::error!(
-            "nothing is served, because service {} did not start: {why}; correct this and start again",
+            "nothing is served, because service {} did not start: {why}\n  correct this and start again",
             error.service
         );
         self.stop().await?;
