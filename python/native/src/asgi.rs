@@ -335,7 +335,7 @@ impl AsgiLink {
     /// Gives the front something to do while this turn goes on.
     fn flush_early(&self, started: usize) -> PyResult<()> {
         let mut state = self.state.get()?;
-        if (started % FLUSH_REQUESTS == 0 || state.output.len() >= FLUSH_BYTES) && !state.blocked {
+        if (started.is_multiple_of(FLUSH_REQUESTS) || state.output.len() >= FLUSH_BYTES) && !state.blocked {
             // What fails here fails again at the turn's end, where it is dealt with.
             let _ = state.output.flush(&self.socket);
         }
@@ -504,7 +504,7 @@ pub fn error_of(task: &Bound<'_, PyAny>) -> PyResult<Option<PyErr>> {
 pub fn traceback(py: Python<'_>, error: &PyErr) -> String {
     let format = || -> PyResult<String> {
         let lines = py.import("traceback")?.call_method1("format_exception", (error.value(py),))?;
-        Ok(PyString::new(py, "").call_method1("join", (lines,))?.extract()?)
+        PyString::new(py, "").call_method1("join", (lines,))?.extract()
     };
     let text = format().unwrap_or_else(|_| error.to_string());
     match text.len().checked_sub(wire::RESET_TEXT_MAX) {

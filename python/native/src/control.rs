@@ -153,7 +153,7 @@ fn read_until_front_is_gone(mut socket: UnixStream, shared: &Shared) {
                         }
                         Kind::Drain => lock(&shared.inbox).drain = true,
                         kind => {
-                            eprintln!("bireme: the front sent a {kind:?} frame that a control link may not carry");
+                            say(&format!("the front sent a {kind:?} frame that a control link may not carry"));
                             exit_now();
                         }
                     }
@@ -162,13 +162,19 @@ fn read_until_front_is_gone(mut socket: UnixStream, shared: &Shared) {
                 }
                 Ok(None) => break,
                 Err(error) => {
-                    eprintln!("bireme: the front broke the protocol on the control link: {error}");
+                    say(&format!("the front broke the protocol on the control link: {error}"));
                     exit_now();
                 }
             }
         }
         pending.drain(..decoded);
     }
+}
+
+/// Writes a line to the worker's log, from a thread without Python. Unlike `eprintln!`, it does not panic
+/// when nobody reads the log any more.
+pub fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "bireme: {line}");
 }
 
 /// Ends the process without running the application's exit handlers: they could wait for ever.

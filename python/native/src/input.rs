@@ -1,7 +1,7 @@
 //! `wsgi.input`: the request's body as a file (PEP 3333, "Input and Error Streams").
 
 use crate::exchange::ClientDisconnected;
-use crate::pool::DataLink;
+use crate::reader::DataLink;
 use crate::stream::{Chunk, Gone, Stream, lock};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};

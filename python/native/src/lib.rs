@@ -13,6 +13,7 @@ mod exchange;
 mod fields;
 mod input;
 mod pool;
+mod reader;
 mod response;
 mod scope;
 mod socket;

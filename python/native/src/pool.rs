@@ -10,22 +10,21 @@
 use crate::environ::EnvironBuilder;
 use crate::exchange::ClientDisconnected;
 use crate::input::Input;
+use crate::reader::{DataLink, Job, Reader, ring};
 use crate::response::{ContractError, Response};
-use crate::socket::{self, Output, ReadOutcome};
-use crate::stream::{Stream, lock};
+use crate::socket;
+use crate::stream::lock;
 use pyo3::exceptions::{PyConnectionError, PyKeyboardInterrupt, PyRuntimeError, PySystemExit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use std::collections::{HashMap, VecDeque};
-use std::io::{Read, Write};
+use std::collections::VecDeque;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
-use wire::{Kind, RequestHead, ResetCode};
+use wire::{RequestHead, ResetCode};
 
 /// Requests that wait for a thread; what comes beyond is refused, so that the front can ask another
 /// worker. Far above what a front that limits requests in flight will send.
@@ -42,83 +41,6 @@ const TICK_MAX: Duration = Duration::from_millis(2);
 const QUIET_TICKS: u32 = 16;
 /// A woken thread that waited longer than this for the GIL shows that the others compute.
 const GIL_IS_BUSY: Duration = Duration::from_millis(1);
-/// Finished responses that leave together while more requests wait.
-const FLUSH_BYTES: usize = 32 * 1024;
-const FLUSH_RESPONSES: usize = 8;
-
-/// One data link, shared by the threads.
-pub struct DataLink {
-    socket: UnixStream,
-    output: Mutex<LinkOutput>,
-    streams: Mutex<HashMap<u32, Arc<Stream>>>,
-    wake: UnixStream,
-}
-
-#[derive(Default)]
-struct LinkOutput {
-    output: Output,
-    responses: usize,
-    /// The socket took no more; whoever reads goes on when it does.
-    blocked: bool,
-    closed: bool,
-}
-
-impl DataLink {
-    /// Appends frames that leave with the next `send` or `flush`.
-    pub fn queue<R>(&self, encode: impl FnOnce(&mut Vec<u8>) -> R) -> R {
-        let mut guard = lock(&self.output);
-        let result = encode(guard.output.frames());
-        guard.responses += 1;
-        if guard.closed {
-            guard.output.clear();
-        } else if guard.responses >= FLUSH_RESPONSES || guard.output.len() >= FLUSH_BYTES {
-            self.write(&mut guard);
-        }
-        result
-    }
-
-    /// Appends frames and writes what the socket takes.
-    pub fn send<R>(&self, encode: impl FnOnce(&mut Vec<u8>) -> R) -> R {
-        let mut guard = lock(&self.output);
-        let result = encode(guard.output.frames());
-        self.write(&mut guard);
-        result
-    }
-
-    fn flush(&self) {
-        self.write(&mut lock(&self.output));
-    }
-
-    fn write(&self, guard: &mut LinkOutput) {
-        guard.responses = 0;
-        if guard.closed {
-            guard.output.clear();
-        } else if guard.output.len() > 0 && !guard.blocked {
-            match guard.output.flush(&self.socket) {
-                Ok(true) => {}
-                Ok(false) => {
-                    guard.blocked = true;
-                    ring(&self.wake);
-                }
-                // Whoever reads finds the same and ends the link.
-                Err(_) => guard.output.clear(),
-            }
-        }
-    }
-}
-
-/// Wakes whoever reads. A full pipe has woken him already.
-fn ring(mut wake: &UnixStream) {
-    let _ = wake.write(&[1]);
-}
-
-struct Job {
-    link: Arc<DataLink>,
-    stream: Arc<Stream>,
-    /// The REQUEST's payload.
-    request: Vec<u8>,
-}
-
 #[derive(Default)]
 struct Queue {
     jobs: VecDeque<Job>,
@@ -204,19 +126,14 @@ impl WsgiPool {
             for hello in &hellos {
                 let socket = socket::connect(path, hello)?;
                 socket.set_nonblocking(true)?;
-                links.push(Arc::new(DataLink {
-                    socket,
-                    output: Mutex::default(),
-                    streams: Mutex::default(),
-                    wake: wake.try_clone()?,
-                }));
+                links.push(Arc::new(DataLink::new(socket, wake.try_clone()?)));
             }
             Ok((links, bell, wake))
         };
         let (links, bell, wake) =
             open().map_err(|error| PyConnectionError::new_err(format!("the front's socket {path}: {error}")))?;
         let queue = Queue { grace: GRACE, ..Queue::default() };
-        let inputs = links.iter().map(LinkInput::new).collect();
+        let reader = Mutex::new(Reader::new(bell, &links));
         Ok(WsgiPool {
             app,
             environs: EnvironBuilder::new(py, constants)?,
@@ -224,7 +141,7 @@ impl WsgiPool {
             shared: Arc::new(Shared {
                 queue: Mutex::new(queue),
                 links,
-                reader: Mutex::new(Reader { bell, inputs }),
+                reader,
                 polling: AtomicBool::new(false),
                 watcher: OnceLock::new(),
                 watcher_sleeps: AtomicBool::new(false),
@@ -246,7 +163,7 @@ impl WsgiPool {
 
     /// The links' descriptors, for a forked child to let go of.
     fn filenos(&self) -> Vec<i32> {
-        self.shared.links.iter().map(|link| socket::fd(&link.socket)).collect()
+        self.shared.links.iter().map(|link| link.fd()).collect()
     }
 
     /// Serves requests on the calling thread until `stop`.
@@ -330,7 +247,7 @@ impl WsgiPool {
     fn run(&self, py: Python<'_>, job: &Job) -> PyResult<()> {
         let (link, stream) = (&job.link, &job.stream);
         if stream.is_closed() {
-            lock(&link.streams).remove(&stream.id);
+            link.forget(stream);
             return Ok(());
         }
         let mut fatal = None;
@@ -354,7 +271,7 @@ impl WsgiPool {
             }
         }
         stream.close();
-        lock(&link.streams).remove(&stream.id);
+        link.forget(stream);
         fatal.map_or(Ok(()), Err)
     }
 
@@ -399,16 +316,10 @@ impl Shared {
     /// Reads without waiting, unless someone else is reading. Whether requests are queued now.
     fn read_what_is_there(&self) -> bool {
         let Ok(mut reader) = self.reader.try_lock() else { return false };
-        let mut queued = false;
-        for index in 0..reader.inputs.len() {
-            let (jobs, outcome) = reader.inputs[index].read();
-            queued |= !jobs.is_empty();
+        reader.read_what_is_there(|jobs| {
             self.enqueue(jobs, Wake::Nobody);
-            if outcome == ReadOutcome::Closed {
-                reader.inputs[index].close();
-            }
-        }
-        queued
+            true
+        })
     }
 
     /// Waits for the links, or, while another does, until woken. Called without the GIL.
@@ -416,7 +327,7 @@ impl Shared {
         if let Ok(mut reader) = self.reader.try_lock() {
             self.polling.store(true, Ordering::SeqCst);
             if !self.stop.load(Ordering::SeqCst) {
-                reader.turn(self, None, Wake::Nobody);
+                reader.turn(None, |jobs| self.enqueue(jobs, Wake::Nobody));
             }
             drop(reader);
             self.polling.store(false, Ordering::SeqCst);
@@ -461,7 +372,7 @@ impl Shared {
             if nobody_comes && !queue.jobs.is_empty() { queue.take_idle() } else { None }
         };
         for job in refused {
-            lock(&job.link.streams).remove(&job.stream.id);
+            job.link.forget(&job.stream);
             job.link.send(|out| wire::put_reset(out, job.stream.id, ResetCode::Refused, "the worker's queue is full"));
         }
         unpark(woken)
@@ -566,164 +477,8 @@ fn read_for_busy_threads(shared: &Shared, mut stall: Option<(Instant, u64)>) {
             // Responses that are finished wait in a link while requests wait; see `next_job`.
             can_help.then_some(queue.grace)
         };
-        if reader.turn(shared, timeout, Wake::IfNobodyComes) {
+        if reader.turn(timeout, |jobs| shared.enqueue(jobs, Wake::IfNobodyComes)) {
             return;
         }
-    }
-}
-
-/// What is read from; only one thread does at a time.
-struct Reader {
-    bell: UnixStream,
-    inputs: Vec<LinkInput>,
-}
-
-struct LinkInput {
-    link: Arc<DataLink>,
-    input: socket::Input,
-    newest: u32,
-    open: bool,
-}
-
-impl Reader {
-    /// Waits for the links, then reads and queues. Whether a thread was woken.
-    fn turn(&mut self, shared: &Shared, timeout: Option<Duration>, wake: Wake) -> bool {
-        let ready = self.wait(timeout);
-        let mut rung = [0u8; 64];
-        while matches!((&self.bell).read(&mut rung), Ok(n) if n == rung.len()) {}
-        let mut woken = false;
-        for (input, (readable, writable)) in self.inputs.iter_mut().zip(ready) {
-            if writable {
-                let mut guard = lock(&input.link.output);
-                guard.blocked = false;
-                input.link.write(&mut guard);
-            }
-            if readable {
-                let (jobs, outcome) = input.read();
-                woken |= shared.enqueue(jobs, wake);
-                if outcome == ReadOutcome::Closed {
-                    input.close();
-                }
-            }
-        }
-        woken
-    }
-
-    /// Which links are readable and writable.
-    fn wait(&self, timeout: Option<Duration>) -> Vec<(bool, bool)> {
-        let timeout = timeout.map(|timeout| Timespec { tv_sec: 0, tv_nsec: timeout.subsec_nanos().into() });
-        let mut fds = vec![PollFd::new(&self.bell, PollFlags::IN)];
-        for input in self.inputs.iter().filter(|input| input.open) {
-            let mut interest = PollFlags::IN;
-            if lock(&input.link.output).blocked {
-                interest |= PollFlags::OUT;
-            }
-            fds.push(PollFd::new(&input.link.socket, interest));
-        }
-        // An error here is EINTR: nothing is ready then, and the caller comes again.
-        let failed = poll(&mut fds, timeout.as_ref()).is_err();
-        let mut events = fds.iter().skip(1).map(|fd| if failed { PollFlags::empty() } else { fd.revents() });
-        self.inputs
-            .iter()
-            .map(|input| {
-                let revents = if input.open { events.next().unwrap_or(PollFlags::empty()) } else { PollFlags::empty() };
-                let readable = revents.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR);
-                (readable, revents.contains(PollFlags::OUT))
-            })
-            .collect()
-    }
-}
-
-impl LinkInput {
-    fn new(link: &Arc<DataLink>) -> LinkInput {
-        LinkInput { link: Arc::clone(link), input: socket::Input::default(), newest: 0, open: true }
-    }
-
-    /// Reads once; what it finds, and whether the link is still open.
-    fn read(&mut self) -> (Vec<Job>, ReadOutcome) {
-        let mut jobs = Vec::new();
-        if !self.open {
-            return (jobs, ReadOutcome::Drained);
-        }
-        let outcome = self.input.fill(&self.link.socket).unwrap_or(ReadOutcome::Closed);
-        if let Some(fault) = self.decode(&mut jobs) {
-            eprintln!("bireme: a data link is over: the front broke the protocol: {fault}");
-            return (jobs, ReadOutcome::Closed);
-        }
-        (jobs, outcome)
-    }
-
-    /// Handles every complete frame. A text says how the front broke the protocol.
-    fn decode(&mut self, jobs: &mut Vec<Job>) -> Option<String> {
-        let mut decoded = 0;
-        let mut fault = None;
-        while fault.is_none() {
-            match wire::decode_frame(&self.input.pending()[decoded..]) {
-                Ok(Some(frame)) => {
-                    decoded += frame.encoded_len();
-                    fault = accept(&self.link, &mut self.newest, &frame, jobs).err();
-                }
-                Ok(None) => break,
-                Err(error) => fault = Some(error.to_string()),
-            }
-        }
-        self.input.consume(decoded);
-        fault
-    }
-
-    fn close(&mut self) {
-        self.open = false;
-        {
-            let mut guard = lock(&self.link.output);
-            guard.closed = true;
-            guard.output.clear();
-        }
-        let _ = self.link.socket.shutdown(std::net::Shutdown::Both);
-        let streams: Vec<Arc<Stream>> = lock(&self.link.streams).drain().map(|(_, stream)| stream).collect();
-        for stream in streams {
-            stream.close();
-        }
-    }
-}
-
-/// Takes in one frame. `Err` says how the front broke the protocol.
-fn accept(link: &Arc<DataLink>, newest: &mut u32, frame: &wire::Frame<'_>, jobs: &mut Vec<Job>) -> Result<(), String> {
-    if frame.kind == Kind::Request {
-        if frame.stream <= *newest {
-            return Err(format!("REQUEST with the stream id {} after {newest}", frame.stream));
-        }
-        *newest = frame.stream;
-        let head = RequestHead::parse(frame.payload).map_err(|error| error.to_string())?;
-        if head.body.len() > wire::INITIAL_CREDIT as usize {
-            return Err("REQUEST with more body bytes than granted".to_owned());
-        }
-        let stream = Arc::new(Stream::new(frame.stream, head.body.len(), frame.ends()));
-        lock(&link.streams).insert(frame.stream, Arc::clone(&stream));
-        jobs.push(Job { link: Arc::clone(link), stream, request: frame.payload.to_vec() });
-        return Ok(());
-    }
-    if frame.stream == 0 || frame.stream > *newest {
-        return Err(format!("{:?} frame for stream {}, which was never opened", frame.kind, frame.stream));
-    }
-    let stream = lock(&link.streams).get(&frame.stream).map(Arc::clone);
-    // Without a stream, it crossed our END or RESET on the way.
-    let Some(stream) = stream else { return Ok(()) };
-    match frame.kind {
-        Kind::Data => stream.deliver(frame.payload, frame.ends()).map_err(str::to_owned),
-        // WSGI has no trailers for requests; what matters is that the body ends here.
-        Kind::Trailers => {
-            wire::field_list(frame.kind, frame.payload).map_err(|error| error.to_string())?;
-            stream.deliver(b"", true).map_err(str::to_owned)
-        }
-        Kind::Credit => {
-            stream.add_credit(wire::credit(frame.payload).map_err(|error| error.to_string())?);
-            Ok(())
-        }
-        Kind::Reset => {
-            lock(&link.streams).remove(&frame.stream);
-            stream.close();
-            Ok(())
-        }
-        kind => Err(format!("{kind:?} frame in the wrong direction")),
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::exchange::ClientDisconnected;
 use crate::fields;
-use crate::pool::DataLink;
+use crate::reader::DataLink;
 use crate::stream::{Gone, Stream, lock};
 use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyTypeError};
 use pyo3::intern;

@@ -3,6 +3,7 @@
 Serving itself is `asgi`'s and `wsgi`'s work.
 """
 
+import contextlib
 import json
 import os
 import sys
@@ -42,7 +43,8 @@ def main(arguments):
     finally:
         # Output that is lost at the end is the output one looks for.
         for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
+            # The application may have closed it, or the front may be gone.
+            with contextlib.suppress(OSError, ValueError, AttributeError):
                 stream.flush()
 
 
