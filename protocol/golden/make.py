@@ -10,9 +10,9 @@ import struct
 KINDS = {
     "HELLO": 0x01, "READY": 0x02, "FAILED": 0x03, "DRAIN": 0x04, "PING": 0x05, "PONG": 0x06,
     "REQUEST": 0x10, "RESPONSE": 0x11, "DATA": 0x12, "TRAILERS": 0x13, "RESET": 0x14, "CREDIT": 0x15,
-    "INFORMATIONAL": 0x16, "TUNNEL": 0x17,
+    "INFORMATIONAL": 0x16, "TUNNEL": 0x17, "WSACCEPT": 0x20, "WSMESSAGE": 0x21, "WSCLOSE": 0x22,
 }
-END, UPGRADE = 0x01, 0x02
+END, UPGRADE, WEBSOCKET, TEXT = 0x01, 0x02, 0x04, 0x02
 
 
 def raw(text):
@@ -90,6 +90,15 @@ FRAMES = [
     {"name": "an application that raised", "kind": "RESET", "flags": 0, "aux": 2, "stream": 9, "payload": "Error: no\n  at x"},
     {"name": "credit", "kind": "CREDIT", "flags": 0, "stream": 7, "credit": 131072},
     {"name": "a tunnel", "kind": "TUNNEL", "flags": 0, "stream": 4, "payload": "HTTP/1.1 101 Switching Protocols\r\n\r\n"},
+    {"name": "a WebSocket's handshake", "kind": "REQUEST", "flags": END | UPGRADE | WEBSOCKET, "stream": 5,
+     "request": GET | {"fields": [["Host", "h"], ["connection", "upgrade"], ["upgrade", "websocket"], ["sec-websocket-version", "13"],
+                                  ["sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="]]}},
+    {"name": "a WebSocket accepted", "kind": "WSACCEPT", "flags": 0, "stream": 5, "fields": [["sec-websocket-protocol", "chat"]]},
+    {"name": "a text message", "kind": "WSMESSAGE", "flags": END | TEXT, "stream": 5, "payload": "hello"},
+    {"name": "a piece of a binary message", "kind": "WSMESSAGE", "flags": 0, "stream": 5, "payload": "\u0000\u00ff"},
+    {"name": "an empty message", "kind": "WSMESSAGE", "flags": END, "stream": 5, "payload": ""},
+    {"name": "a WebSocket closed", "kind": "WSCLOSE", "flags": END, "aux": 1000, "stream": 5, "payload": "bye"},
+    {"name": "a WebSocket broken off", "kind": "WSCLOSE", "flags": END, "aux": 1006, "stream": 5, "payload": ""},
     {"name": "hello", "kind": "HELLO", "flags": 0, "aux": 1, "stream": 0,
      "payload": '{"token":"t","link":0,"pid":1,"language":"node","version":"24.0.0"}'},
     {"name": "ready", "kind": "READY", "flags": 0, "stream": 0, "payload": '{"kind":"asgi","notes":[]}'},

@@ -16,6 +16,8 @@ pub enum Section {
     AccessLog,
     /// `[compression]`
     Compression,
+    /// `[websocket]`
+    WebSocket,
     /// `[static_cache]`
     StaticCache,
     /// `[service.NAME]`
@@ -26,7 +28,7 @@ pub enum Section {
 
 impl Section {
     /// Every section, in the order of the reference.
-    pub const ALL: [Section; 9] = [
+    pub const ALL: [Section; 10] = [
         Section::Top,
         Section::Service,
         Section::Route,
@@ -35,6 +37,7 @@ impl Section {
         Section::Timeouts,
         Section::AccessLog,
         Section::Compression,
+        Section::WebSocket,
         Section::StaticCache,
     ];
 
@@ -47,6 +50,7 @@ impl Section {
             Section::Timeouts => "timeouts",
             Section::AccessLog => "access_log",
             Section::Compression => "compression",
+            Section::WebSocket => "websocket",
             Section::StaticCache => "static_cache",
             Section::Service => "service",
             Section::Route => "route",
@@ -62,6 +66,7 @@ impl Section {
             Section::Timeouts => "How long Bireme waits, and for whom.",
             Section::AccessLog => "One line for each request.",
             Section::Compression => "Compression of responses that the application did not compress.",
+            Section::WebSocket => "WebSockets whose frames Bireme reads and writes for the application. Programs that speak the protocol themselves (`ws`, socket.io) have settings of their own.",
             Section::StaticCache => "Memory that each front thread spends on hot static files.",
             Section::Service => "An application, and the worker processes that run it.",
             Section::Route => "What is matched, and where it goes. The first match wins.",
@@ -272,6 +277,30 @@ keys! {
             "Bodies of a known length below this stay as they are.";
         "types" Kind::Texts, Unset("none"),
             "Further media types to compress, such as `application/x-ndjson`, beside those that are known to compress well.";
+    }
+    WebSocket {
+        "message_bytes_max" Kind::Bytes { min: 1024, max: 1 << 30, off: false }, Is("16MiB"),
+            "Bytes of a client's message, after decompression; beyond, the socket is closed with 1009.";
+        "send_buffer_bytes_max" Kind::Bytes { min: 16384, max: 1 << 30, off: false }, Is("256KiB"),
+            "Bytes that wait for a slow client; beyond, the application's sending waits.";
+        "ping_interval" TIME_OR_OFF, Is("30s"),
+            "Silence of a client after which it is sent a ping.";
+        "ping_timeout" TIME, Is("20s"),
+            "From a ping until a client that stays silent is taken for gone (1006 for the application).";
+        "idle_timeout" TIME_OR_OFF, Is("off"),
+            "Without a message in either direction; beyond, the socket is closed with 1001. Pings do not count.";
+        "close_timeout" TIME, Is("5s"),
+            "From a Close frame until the client must have answered it.";
+        "compression" Kind::Boolean, Is("true"),
+            "Whether permessage-deflate is agreed on with clients that offer it.";
+        "compression_min_bytes" Kind::Bytes { min: 0, max: 1 << 30, off: false }, Is("1KiB"),
+            "Messages below this are sent as they are.";
+        "compression_level" count(1, 9), Is("3"),
+            "Effort of compression, from 1 (fast) to 9 (small).";
+        "context_takeover" Kind::Boolean, Is("false"),
+            "Compress each message with those before it in mind: smaller, for about 300 KiB of memory a socket.";
+        "window_bits_max" count(9, 15), Is("15"),
+            "Size of the compressor's window, as a power of two.";
     }
     StaticCache {
         "bytes_max" Kind::Bytes { min: 0, max: ANY, off: false }, Is("16MiB"),

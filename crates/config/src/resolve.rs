@@ -14,7 +14,8 @@ use crate::show::Shown;
 use crate::target;
 use crate::{
     AccessFormat, AccessLog, App, Compression, Encoding, EventLoop, Interface, Lifespan, Limits, Log, LogFormat,
-    LogLevel, Service, Settings, StaticCache, Timeouts, Tls, TrustedProxies, WhenFull, units,
+    LogLevel, Service, Settings, StaticCache, Timeouts, Tls, TrustedProxies, WebSocket, WebSocketCompression, WhenFull,
+    units,
 };
 
 /// Everything that settings are made of, read by the caller.
@@ -130,6 +131,7 @@ impl Reader<'_> {
         let timeouts = part(Section::Timeouts);
         let access_log = part(Section::AccessLog);
         let compression = part(Section::Compression);
+        let websocket = part(Section::WebSocket);
         let static_cache = part(Section::StaticCache);
         let services = part(Section::Service);
         let file_routes = part(Section::Route);
@@ -149,6 +151,7 @@ impl Reader<'_> {
             log: log(&top),
             access_log: self.access_log(access_log),
             compression: self.compression(compression),
+            websocket: self.websocket(websocket),
             static_cache: self.static_cache(static_cache),
             runtime_dir: top.path("runtime_dir"),
             services,
@@ -303,6 +306,26 @@ impl Reader<'_> {
             encodings: values.texts("encodings").iter().map(encoding).collect(),
             min_bytes: values.bytes("min_bytes").unwrap_or_default(),
             types: values.texts("types").into_iter().map(|(text, _)| text.to_ascii_lowercase()).collect(),
+        }
+    }
+
+    fn websocket(&mut self, item: Option<Item>) -> WebSocket {
+        let values = self.single(Section::WebSocket, item);
+        let number = |name| values.count(name).unwrap_or_default();
+        let compression = WebSocketCompression {
+            bytes_min: size(values.bytes("compression_min_bytes").unwrap_or_default()),
+            level: u32::try_from(number("compression_level")).unwrap_or(1),
+            context_takeover: values.boolean("context_takeover"),
+            window_bits_max: u8::try_from(number("window_bits_max")).unwrap_or(15),
+        };
+        WebSocket {
+            message_bytes_max: values.bytes("message_bytes_max").unwrap_or_default(),
+            send_buffer_bytes_max: size(values.bytes("send_buffer_bytes_max").unwrap_or_default()),
+            ping_interval: values.duration("ping_interval"),
+            ping_timeout: values.duration("ping_timeout").unwrap_or_default(),
+            idle_timeout: values.duration("idle_timeout"),
+            close_timeout: values.duration("close_timeout").unwrap_or_default(),
+            compression: values.boolean("compression").then_some(compression),
         }
     }
 

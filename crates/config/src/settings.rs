@@ -34,6 +34,8 @@ pub struct Settings {
     pub access_log: AccessLog,
     /// Compression on the fly.
     pub compression: Compression,
+    /// WebSockets that the front speaks.
+    pub websocket: WebSocket,
     /// Static files' memory.
     pub static_cache: StaticCache,
     /// Where sockets live; `None` lets the supervisor choose a private folder.
@@ -199,6 +201,38 @@ pub enum Encoding {
     Zstd,
     /// `gzip` (RFC 1952).
     Gzip,
+}
+
+/// WebSockets that the front speaks for the application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebSocket {
+    /// Bytes of a client's message, after decompression.
+    pub message_bytes_max: u64,
+    /// Bytes that wait for a slow client before the application is held back.
+    pub send_buffer_bytes_max: usize,
+    /// Silence of a client after which it is sent a ping; `None` sends none.
+    pub ping_interval: Option<Duration>,
+    /// From a ping until a silent client is taken for gone.
+    pub ping_timeout: Duration,
+    /// Without a message in either direction; `None` waits for ever.
+    pub idle_timeout: Option<Duration>,
+    /// From a Close frame until the client must have answered.
+    pub close_timeout: Duration,
+    /// permessage-deflate; `None` agrees on none.
+    pub compression: Option<WebSocketCompression>,
+}
+
+/// permessage-deflate (RFC 7692).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WebSocketCompression {
+    /// Messages below this are sent as they are.
+    pub bytes_min: usize,
+    /// zlib's, 1–9.
+    pub level: u32,
+    /// Whether windows are kept from message to message.
+    pub context_takeover: bool,
+    /// The compressor's window, as a power of two: 9–15.
+    pub window_bits_max: u8,
 }
 
 /// Memory that each front thread spends on hot static files.

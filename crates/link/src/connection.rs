@@ -102,12 +102,7 @@ impl Link {
             let out = self.out.borrow();
             out.total_before + out.bytes.len() as u64
         };
-        let state = Rc::new(RefCell::new(State::new(
-            body_sent as u32,
-            flags & FLAG_END != 0,
-            flags & wire::FLAG_UPGRADE != 0,
-            sent_at,
-        )));
+        let state = Rc::new(RefCell::new(State::new(body_sent as u32, flags, sent_at)));
         self.streams.borrow_mut().insert(id, state.clone());
         self.worker.in_flight.fetch_add(1, Ordering::Relaxed);
         self.queue(|out| out.extend_from_slice(frame));
@@ -118,6 +113,19 @@ impl Link {
     pub fn retire(&self) {
         self.retired.set(true);
         self.wake_driver();
+        // A WebSocket ends when somebody ends it.
+        for state in self.streams.borrow().values() {
+            let mut state = state.borrow_mut();
+            if state.accepted
+                && let Some(waker) = state.waker.take()
+            {
+                waker.wake();
+            }
+        }
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.get()
     }
 
     /// Ends the link and its streams now.
@@ -277,11 +285,11 @@ impl Link {
             };
             input.advance(HEADER_LEN);
             let payload = input.split_to(length).freeze();
-            self.dispatch(kind, flags & FLAG_END != 0, aux, stream, payload)?;
+            self.dispatch(kind, flags, aux, stream, payload)?;
         }
     }
 
-    fn dispatch(&self, kind: Kind, end: bool, aux: u16, id: u32, payload: Bytes) -> Result<(), String> {
+    fn dispatch(&self, kind: Kind, flags: u8, aux: u16, id: u32, payload: Bytes) -> Result<(), String> {
         let Some(state) = self.streams.borrow().get(&id).cloned() else {
             // A frame for a closed stream has crossed our RESET or END on the way.
             return if id != 0 && id < self.next_stream.get() {
@@ -291,7 +299,7 @@ impl Link {
             };
         };
         let mut stream = state.borrow_mut();
-        let event = read_event(&mut stream, kind, end, aux, payload).map_err(|e| format!("stream {id}: {e}"))?;
+        let event = read_event(&mut stream, kind, flags, aux, payload).map_err(|e| format!("stream {id}: {e}"))?;
         if let Some(event) = event {
             stream.push(event);
         }
@@ -308,10 +316,11 @@ impl Link {
 fn read_event(
     stream: &mut State,
     kind: Kind,
-    end: bool,
+    flags: u8,
     aux: u16,
     payload: Bytes,
 ) -> Result<Option<Incoming>, String> {
+    let end = flags & FLAG_END != 0;
     if stream.remote_end && !matches!(kind, Kind::Credit | Kind::Reset) {
         return Err(format!("{kind:?} frame after the end of the response"));
     }
@@ -334,8 +343,8 @@ fn read_event(
             Incoming::Response { status: aux, payload, end }
         }
         Kind::Data => {
-            if !stream.response_begun {
-                return Err("body before the response's head".into());
+            if !stream.response_begun || stream.accepted {
+                return Err("body bytes before a response's head or on a WebSocket".into());
             }
             spend(stream, payload.len())?;
             stream.remote_end = end;
@@ -347,12 +356,42 @@ fn read_event(
             }
             spend(stream, payload.len())?;
             stream.response_begun = true;
+            // The request's END was that of its body; raw bytes follow.
+            stream.local_end = false;
             stream.remote_end = end;
             Incoming::Tunnel { bytes: payload, end }
         }
+        Kind::WsAccept => {
+            if !stream.websocket || stream.response_begun {
+                return Err("WebSocket accepted for a request that asked for none".into());
+            }
+            wire::field_list(kind, &payload).map_err(|e| e.to_string())?;
+            stream.response_begun = true;
+            stream.accepted = true;
+            stream.local_end = false;
+            Incoming::WsAccept { payload }
+        }
+        Kind::WsMessage => {
+            if !stream.accepted {
+                return Err("message before the WebSocket is accepted".into());
+            }
+            spend(stream, payload.len() + wire::MESSAGE_COST as usize)?;
+            Incoming::WsMessage { bytes: payload, text: flags & wire::FLAG_TEXT != 0, end }
+        }
+        Kind::WsClose => {
+            if !stream.accepted || !is_close_code(aux) {
+                return Err(format!("WebSocket closed with code {aux} is out of place"));
+            }
+            if payload.len() > wire::CLOSE_REASON_MAX {
+                return Err(format!("close reason of {} bytes", payload.len()));
+            }
+            let reason = String::from_utf8(payload.into()).map_err(|_| "close reason that is not UTF-8".to_string())?;
+            stream.remote_end = true;
+            Incoming::WsClose { code: aux, reason }
+        }
         Kind::Trailers => {
-            if !stream.response_begun {
-                return Err("trailers before the response's head".into());
+            if !stream.response_begun || stream.accepted {
+                return Err("trailers before the response's head or on a WebSocket".into());
             }
             wire::field_list(kind, &payload).map_err(|e| e.to_string())?;
             stream.remote_end = true;
@@ -383,6 +422,11 @@ fn read_event(
         _ => return Err(format!("{kind:?} frame on a data link")),
     };
     Ok(Some(event))
+}
+
+/// RFC 6455 §7.4: codes that may be sent, and the two that stand for an empty Close frame and none at all.
+fn is_close_code(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1005..=1014 | 3000..=4999)
 }
 
 fn spend(stream: &mut State, bytes: usize) -> Result<(), String> {

@@ -48,6 +48,28 @@ pub enum Incoming {
         /// The worker sends no more.
         end: bool,
     },
+    /// The WebSocket is accepted: messages from here.
+    WsAccept {
+        /// For [`wire::field_list`], which has already accepted it.
+        payload: Bytes,
+    },
+    /// A message, or a piece of one. It counts as its bytes and [`wire::MESSAGE_COST`] more with
+    /// [`Stream::consumed`].
+    WsMessage {
+        /// May be empty.
+        bytes: Bytes,
+        /// The message is text.
+        text: bool,
+        /// The last of the message.
+        end: bool,
+    },
+    /// The application closes its WebSocket.
+    WsClose {
+        /// One that may be sent, 1005 or 1006.
+        code: u16,
+        /// At most [`wire::CLOSE_REASON_MAX`] bytes.
+        reason: String,
+    },
     /// The worker ended the stream.
     Reset {
         /// Why.
@@ -76,6 +98,10 @@ pub(crate) struct State {
     pub(crate) remote_end: bool,
     pub(crate) response_begun: bool,
     pub(crate) upgrade: bool,
+    /// The request asks for a WebSocket.
+    pub(crate) websocket: bool,
+    /// The worker has accepted a WebSocket.
+    pub(crate) accepted: bool,
     /// Position in the link's outgoing byte count at which the request's frame begins.
     pub(crate) sent_at: u64,
 }
@@ -90,23 +116,31 @@ pub struct Stream {
 }
 
 impl State {
-    pub(crate) fn new(body_sent: u32, local_end: bool, upgrade: bool, sent_at: u64) -> State {
+    pub(crate) fn new(body_sent: u32, flags: u8, sent_at: u64) -> State {
         State {
             events: VecDeque::new(),
             waker: None,
             send_credit: INITIAL_CREDIT.saturating_sub(body_sent),
             receive_credit: INITIAL_CREDIT,
             consumed: 0,
-            local_end,
+            local_end: flags & wire::FLAG_END != 0,
             remote_end: false,
             response_begun: false,
-            upgrade,
+            upgrade: flags & wire::FLAG_UPGRADE != 0,
+            websocket: flags & wire::FLAG_WEBSOCKET != 0,
+            accepted: false,
             sent_at,
         }
     }
 
     pub(crate) fn closed(&self) -> bool {
         self.local_end && self.remote_end
+    }
+
+    fn register(&mut self, cx: &Context<'_>) {
+        if self.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+            self.waker = Some(cx.waker().clone());
+        }
     }
 
     pub(crate) fn push(&mut self, event: Incoming) {
@@ -129,9 +163,7 @@ impl Stream {
         if let Some(event) = state.events.pop_front() {
             return Poll::Ready(event);
         }
-        if state.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
-            state.waker = Some(cx.waker().clone());
-        }
+        state.register(cx);
         Poll::Pending
     }
 
@@ -164,9 +196,7 @@ impl Stream {
         if state.send_credit > 0 {
             return Poll::Ready(state.send_credit as usize);
         }
-        if state.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
-            state.waker = Some(cx.waker().clone());
-        }
+        state.register(cx);
         Poll::Pending
     }
 
@@ -198,6 +228,59 @@ impl Stream {
             }
         });
         self.link.forget_if_closed(self);
+    }
+
+    /// Payload bytes that a WS_MESSAGE may carry now; 0 means: wait until [`Stream::poll_message_room`] is ready.
+    pub fn message_room(&self) -> usize {
+        self.state.borrow().send_credit.saturating_sub(wire::MESSAGE_COST) as usize
+    }
+
+    /// Registers for a wake-up when the worker grants more, and returns what a WS_MESSAGE may carry now.
+    pub fn poll_message_room(&self, cx: &mut Context<'_>) -> Poll<usize> {
+        match self.message_room() {
+            0 => {
+                self.state.borrow_mut().register(cx);
+                Poll::Pending
+            }
+            room => Poll::Ready(room),
+        }
+    }
+
+    /// Sends a message or a piece of one, at most as many bytes as [`Stream::message_room`] allows.
+    pub fn send_message(&self, bytes: &[u8], text: bool, end: bool) {
+        {
+            let mut state = self.state.borrow_mut();
+            if state.local_end {
+                return;
+            }
+            let cost = bytes.len() as u32 + wire::MESSAGE_COST;
+            debug_assert!(cost <= state.send_credit);
+            state.send_credit = state.send_credit.saturating_sub(cost);
+        }
+        let flags = if end { wire::FLAG_END } else { 0 } | if text { wire::FLAG_TEXT } else { 0 };
+        self.link.queue(|out| wire::put_frame(out, wire::Kind::WsMessage, flags, 0, self.id, bytes));
+    }
+
+    /// Says that the WebSocket is closed, which ends the stream in both directions. The reason is cut to
+    /// [`wire::CLOSE_REASON_MAX`] bytes.
+    pub fn close_websocket(&self, code: u16, reason: &str) {
+        {
+            let mut state = self.state.borrow_mut();
+            if state.local_end {
+                return;
+            }
+            state.local_end = true;
+            state.remote_end = true;
+        }
+        let reason = &reason.as_bytes()[..reason.floor_char_boundary(wire::CLOSE_REASON_MAX)];
+        self.link.queue(|out| wire::put_frame(out, wire::Kind::WsClose, wire::FLAG_END, code, self.id, reason));
+        self.link.forget_if_closed(self);
+    }
+
+    /// Whether the worker is to stop: its link takes no new streams and waits for the open ones to end. Streams that have
+    /// no end of their own, WebSockets, are woken when that begins.
+    pub fn is_retired(&self) -> bool {
+        self.link.is_retired()
     }
 
     /// Whether the request's half is over: sent to its end, or not wanted any more.

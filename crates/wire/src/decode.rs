@@ -7,9 +7,9 @@ use crate::{HEADER_LEN, Kind, PAYLOAD_MAX, WireError};
 pub struct Frame<'a> {
     /// What it is.
     pub kind: Kind,
-    /// Bits of [`crate::FLAG_END`] and [`crate::FLAG_UPGRADE`].
+    /// Bits such as [`crate::FLAG_END`]; what they mean depends on the kind.
     pub flags: u8,
-    /// Status, reset code or version, by kind.
+    /// Status, reset code, close code or version, by kind.
     pub aux: u16,
     /// 0 for the link itself.
     pub stream: u32,
@@ -182,7 +182,7 @@ impl<'a> ResponseHead<'a> {
     }
 }
 
-/// Reads the payload of TRAILERS or INFORMATIONAL.
+/// Reads the payload of TRAILERS, INFORMATIONAL or WS_ACCEPT.
 pub fn field_list(kind: Kind, payload: &[u8]) -> Result<FieldList<'_>, WireError> {
     let mut cursor = Cursor { kind, rest: payload };
     let count = cursor.u16()? as usize;

@@ -127,7 +127,7 @@ pub fn put_response<'f>(
     finish(out, start, Kind::Response, written)
 }
 
-/// Appends a frame whose payload is a field list: TRAILERS (with [`FLAG_END`]) or INFORMATIONAL. On an
+/// Appends a frame whose payload is a field list: TRAILERS (with [`FLAG_END`]), INFORMATIONAL or WS_ACCEPT. On an
 /// error nothing is appended.
 pub fn put_field_list<'f>(
     out: &mut Vec<u8>,

@@ -29,6 +29,15 @@ pub const FLAG_END: u8 = 0x01;
 /// On REQUEST: the client asks for a protocol upgrade.
 pub const FLAG_UPGRADE: u8 = 0x02;
 
+/// On REQUEST, beside [`FLAG_UPGRADE`]: the client asks for a WebSocket, and its handshake is sound.
+pub const FLAG_WEBSOCKET: u8 = 0x04;
+/// On WS_MESSAGE: the message is text.
+pub const FLAG_TEXT: u8 = 0x02;
+/// What a WS_MESSAGE uses of its stream's credit beside the bytes of its payload.
+pub const MESSAGE_COST: u32 = 64;
+/// Longest reason of a WS_CLOSE, in bytes.
+pub const CLOSE_REASON_MAX: usize = 123;
+
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -61,6 +70,12 @@ pub enum Kind {
     Informational = 0x16,
     /// The upgrade is accepted; raw bytes from here.
     Tunnel = 0x17,
+    /// The WebSocket is accepted; messages from here.
+    WsAccept = 0x20,
+    /// A message, or a piece of one.
+    WsMessage = 0x21,
+    /// Ends a WebSocket.
+    WsClose = 0x22,
 }
 
 impl Kind {
@@ -81,6 +96,9 @@ impl Kind {
             0x15 => Kind::Credit,
             0x16 => Kind::Informational,
             0x17 => Kind::Tunnel,
+            0x20 => Kind::WsAccept,
+            0x21 => Kind::WsMessage,
+            0x22 => Kind::WsClose,
             _ => return None,
         })
     }
