@@ -49,8 +49,12 @@ class HttpExchange extends LinkStream {
   // The request's body.
 
   onBody(bytes) {
-    if (this.context === null) this.#pushBody(bytes);
-    else this.context.runInAsyncScope(this.#pushBody, this, bytes);
+    try {
+      if (this.context === null) this.#pushBody(bytes);
+      else this.context.runInAsyncScope(this.#pushBody, this, bytes);
+    } catch (error) {
+      this.service.threw(this, error);
+    }
   }
 
   #pushBody(bytes) {

@@ -29,9 +29,13 @@ const TYPE = Object.freeze({
   CREDIT: 0x15,
   INFORMATIONAL: 0x16,
   TUNNEL: 0x17,
+  WSACCEPT: 0x20,
+  WSMESSAGE: 0x21,
+  WSCLOSE: 0x22,
 });
 
-const FLAG = Object.freeze({ END: 0x01, UPGRADE: 0x02 });
+/** Some bits mean different things on different frames. */
+const FLAG = Object.freeze({ END: 0x01, UPGRADE: 0x02, WEBSOCKET: 0x04, TEXT: 0x02 });
 
 const RESET = Object.freeze({
   NO_ERROR: 0,

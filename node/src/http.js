@@ -99,7 +99,7 @@ class HttpService {
     if ((flags & FLAG.UPGRADE) !== 0 && server.listenerCount('upgrade') > 0) {
       req.upgrade = true;
       const first = Buffer.from(buffer.subarray(head.bodyStart, end));
-      const opened = { link, id, first, receivedEnd };
+      const opened = { link, id, first };
       const context = this.contexts.begin();
       if (context === null) return openTunnel(this, req, head, opened);
       return context.runInAsyncScope(openTunnel, undefined, this, req, head, opened);

@@ -6,8 +6,8 @@ const fs = require('node:fs');
 const net = require('node:net');
 const { performance } = require('node:perf_hooks');
 
-const { FrameReader, FrameWriter, FLAG, RESET, TYPE, VERSION } = require('./frames.js');
-const { ContractError, ProtocolError, summarize } = require('./errors.js');
+const { FrameReader, FrameWriter, FLAG, TYPE, VERSION } = require('./frames.js');
+const { ProtocolError, summarize } = require('./errors.js');
 
 // An application may replace the globals; the turn's end must stay the turn's end.
 const { setImmediate } = globalThis;
@@ -19,6 +19,10 @@ const FLUSH_AFTER_MS = 1;
 
 function hello(token, link) {
   return { token, link, pid: process.pid, language: 'node', version: process.versions.node };
+}
+
+function rethrow(error) {
+  throw error;
 }
 
 /** One socket, its reader and its writer. */
@@ -43,7 +47,7 @@ class Link {
     };
     this.written = () => this.writer.giveBack(this.inFlight.shift());
     this.writer = new FrameWriter(() => this.flush());
-    this.reader = new FrameReader(this.onFrame.bind(this));
+    this.reader = new FrameReader(this.#guarded.bind(this));
     const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
     this.socket = net.connect({
       path,
@@ -105,11 +109,6 @@ class Link {
     this.socket.write(bytes, this.written);
   }
 
-  /** Writes what is left now, for a process about to exit. */
-  flushSync() {
-    this.flush();
-  }
-
   #sayHello(token) {
     this.writer.json(TYPE.HELLO, 0, VERSION, hello(token, this.name));
     this.sendSync();
@@ -152,6 +151,19 @@ class Link {
       return false;
     }
     return true;
+  }
+
+  /**
+   * An application's listener may throw out of a frame's handling. Where the process lives on after that, because it
+   * listens for 'uncaughtException', the frames behind it must not be lost.
+   */
+  #guarded(type, flags, stream, aux, buffer, start, end) {
+    try {
+      this.onFrame(type, flags, stream, aux, buffer, start, end);
+    } catch (error) {
+      if (error instanceof ProtocolError) throw error;
+      process.nextTick(rethrow, error);
+    }
   }
 
   /** The front broke the protocol. */
@@ -258,16 +270,17 @@ class DataLink extends Link {
     this.scheduleFlush();
   }
 
-  /** Resets what `error` makes of the stream: a broken contract, or a failed application. */
-  resetFor(stream, error, text) {
-    this.reset(stream, error instanceof ContractError ? RESET.PROTOCOL : RESET.INTERNAL, text);
-  }
-
   /** Ends every stream, for the front is gone. */
   endStreams() {
     const streams = [...this.streams.values()];
     this.streams.clear();
-    for (const stream of streams) stream.onLinkClosed();
+    for (const stream of streams) {
+      try {
+        stream.onLinkClosed();
+      } catch (error) {
+        process.nextTick(rethrow, error);
+      }
+    }
   }
 }
 

@@ -11,8 +11,9 @@ const { RequestSocket } = require('./socket.js');
 
 /** The link's end of a tunnel. */
 class TunnelStream extends LinkStream {
-  constructor(link, id, receivedEnd) {
-    super(link, id, receivedEnd);
+  constructor(link, id) {
+    // The END of the request is that of its body, which an upgrade has none of; raw bytes follow.
+    super(link, id, false);
     this.begun = false;
     this.socket = null;
     this.pendingWrite = null;
@@ -137,11 +138,11 @@ for (const name of [
 }
 
 /**
- * Emits 'upgrade' for a request. `opened` is `{ link, id, first, receivedEnd }`, `first` the bytes that came with the
+ * Emits 'upgrade' for a request. `opened` is `{ link, id, first }`, `first` the bytes that came with the
  * request. Returns the stream, or null when the listener has already closed it.
  */
-function openTunnel(service, req, head, { link, id, first, receivedEnd }) {
-  const stream = new TunnelStream(link, id, receivedEnd);
+function openTunnel(service, req, head, { link, id, first }) {
+  const stream = new TunnelStream(link, id);
   const over = { counted: true };
   const socket = new TunnelSocket(stream, head, service.server, () => service.closed(over));
   stream.socket = socket;
@@ -150,7 +151,6 @@ function openTunnel(service, req, head, { link, id, first, receivedEnd }) {
   req.complete = true;
   req.push(null);
   link.streams.set(id, stream);
-  if (receivedEnd) socket.push(null);
   try {
     service.server.emit('upgrade', req, socket, first);
   } catch (error) {

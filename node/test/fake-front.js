@@ -153,6 +153,13 @@ class Exchange {
     return at;
   }
 
+  /** The link is gone: whoever waits for the end has it. */
+  lost() {
+    if (this.ended || this.reset !== null) return;
+    this.reset = { code: undefined, text: 'the link closed' };
+    this.#wake();
+  }
+
   take(type, flags, aux, payload) {
     this.frames.push(type);
     switch (type) {
@@ -222,6 +229,9 @@ class FakeLink {
     this.next = 1;
     this.closed = new Promise((resolve) => socket.once('close', resolve));
     socket.on('error', () => {});
+    socket.on('close', () => {
+      for (const exchange of this.exchanges.values()) exchange.lost();
+    });
     socket.on('data', (bytes) => this.#take(bytes));
   }
 

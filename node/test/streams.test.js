@@ -334,3 +334,29 @@ test('a fetch handler has a context of its own, too', async (t) => {
   const answers = await atOnce(front, TARGETS);
   assert.deepEqual(answers.map(({ text }) => JSON.parse(text)), TARGETS.map((target) => [null, target]));
 });
+
+test('a listener that throws in the middle of a batch loses no other request', async (t) => {
+  const source = (extra) => `
+    ${extra}
+    require('http').createServer((req, res) => {
+      if (req.url === '/b') req.on('data', () => { throw new Error('in data') });
+      req.on('end', () => res.end('ok'));
+      req.resume();
+      res.write('listening, ');
+    }).listen(0);`;
+  for (const extra of ['', `process.on('uncaughtException', () => {});`]) {
+    const front = await serve(t, { name: 'a.js', source: source(extra) });
+    const link = front.links[0];
+    const exchanges = TARGETS.map((target) => front.request({ method: 'POST', target }, { end: false }));
+    await Promise.all(exchanges.map((exchange) => exchange.until(({ bytes }) => bytes > 0)));
+    const pieces = [];
+    const { write } = link;
+    link.write = (bytes) => pieces.push(bytes);
+    for (const exchange of exchanges) exchange.send('body', { end: true });
+    link.write = write;
+    link.write(Buffer.concat(pieces));
+    const [a, b, c, d] = await Promise.all(exchanges.map((exchange, i) => (i === 1 && extra !== '' ? exchange : exchange.settled())));
+    assert.deepEqual([a.text, c.text, d.text], Array(3).fill('listening, ok'));
+    if (extra === '') assert.match(b.reset.text, /in data/);
+  }
+});
