@@ -126,6 +126,11 @@ def test_interfaces_are_told_apart(serve, target, kind):
     assert app.fetch().status == 200
 
 
+def test_a_loop_made_at_import_is_the_one_that_serves(serve):
+    app = serve("loop_made_at_import:app")
+    assert app.fetch().body == b"same loop, task done"
+
+
 def test_factories(serve):
     assert serve("loading_errors:create", options={"factory": True}).fetch().status == 200
 

@@ -8,6 +8,7 @@ import collections.abc
 import gc
 import json
 import signal
+import warnings
 
 from . import _native
 from .interface import is_coroutine_callable
@@ -25,7 +26,7 @@ def serve(load, settings, control):
 
     Returns the exit status. Raises LoadError before READY.
     """
-    loop, notes = _new_event_loop(settings.loop)
+    loop, notes = _event_loop(settings.loop)
     asyncio.set_event_loop(loop)
     try:
         return loop.run_until_complete(_serve(load, settings, control, loop, notes))
@@ -100,7 +101,12 @@ async def _finish_tasks(links, timeout_ms):
         await asyncio.wait(late, timeout=1)
 
 
-def _new_event_loop(choice):
+def _event_loop(choice):
+    """The loop to serve on, and notes about it."""
+    loop = _loop_made_at_import()
+    if loop is not None:
+        # What the application has given it to do would never run on another.
+        return loop, [f"event loop: the application's own, {type(loop).__module__}"]
     if choice in ("auto", "uvloop"):
         try:
             import uvloop
@@ -113,6 +119,15 @@ def _new_event_loop(choice):
         else:
             return uvloop.new_event_loop(), [f"event loop: uvloop {uvloop.__version__}"]
     return asyncio.new_event_loop(), ["event loop: asyncio"]
+
+
+def _loop_made_at_import():
+    """The loop that `asyncio.get_event_loop()` made while a module was imported, if one did (until 3.13)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        local = getattr(asyncio.get_event_loop_policy(), "_local", None)
+    loop = getattr(local, "_loop", None)
+    return None if loop is None or loop.is_closed() else loop
 
 
 def _close(loop):
