@@ -22,15 +22,19 @@ GTHREAD_THREADS = "8"
 
 @dataclass
 class Server:
-    """A running server: the root of its processes, and where it answers."""
+    """A running server: the root of its processes, and where it answers.
+
+    `load_port` is where the load goes: nginx speaks HTTP/2 without TLS on a port of its own.
+    """
 
     name: str
     process: subprocess.Popen
     port: int
+    load_port: int
     log: Path
 
     def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.port}{path}"
+        return f"http://127.0.0.1:{self.load_port}{path}"
 
     def fetch(self, path: str) -> bytes:
         """One GET; the body."""
@@ -137,7 +141,8 @@ class Kitchen:
     def start(self, name: str) -> Server:
         """Start one server and return at once."""
         port = free_port()
-        command = self.command(name, port)
+        load_port = free_port() if name == "nginx-h2" else port
+        command = self.command(name, port, load_port)
         log = self.scratch / f"{name}.log"
         environment = {k: v for k, v in os.environ.items() if k != "VIRTUAL_ENV"}
         environment |= {"PORT": str(port), "NODE_ENV": "production", "DENO_NO_UPDATE_CHECK": "1"}
@@ -146,9 +151,9 @@ class Kitchen:
                 list(map(str, command)), cwd=self.apps, env=environment, stdin=subprocess.DEVNULL, stdout=out,
                 stderr=out, start_new_session=True,
             )
-        return Server(name, process, port, log)
+        return Server(name, process, port, load_port, log)
 
-    def command(self, name: str, port: int) -> list:
+    def command(self, name: str, port: int, load_port: int) -> list:
         """The command line of a server."""
         here = ["--host", "127.0.0.1", "--port", port]
         kind, _, app = name.partition("-")
@@ -173,7 +178,7 @@ class Kitchen:
                 threads = ["-k", "gthread", "--threads", GTHREAD_THREADS, "--workers", 1]
                 return [self.python, "-m", "gunicorn", *threads, "--bind", f"127.0.0.1:{port}", python]
             case "nginx":
-                return [self.options.nginx, "-e", "stderr", "-c", self.nginx_config(port, http2=app == "h2")]
+                return [self.options.nginx, "-e", "stderr", "-c", self.nginx_config(port, load_port)]
         raise ValueError(name)
 
     def bireme_config(self, app: str, python: str) -> Path:
@@ -190,13 +195,14 @@ class Kitchen:
         path.write_text(text)
         return path
 
-    def nginx_config(self, port: int, http2: bool) -> Path:
+    def nginx_config(self, port: int, load_port: int) -> Path:
         folder = self.scratch / f"nginx-{port}"
         folder.mkdir()
         temporary = "\n".join(
             f"  {name}_temp_path {folder}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         )
         path = folder / "nginx.conf"
+        http2 = f"listen 127.0.0.1:{load_port} http2; " if load_port != port else ""
         # Its documented settings for static files, and one worker like everybody here.
         path.write_text(
             f"""daemon off;
@@ -211,7 +217,7 @@ http {{
   keepalive_requests 1000000000;
   open_file_cache max=1000 inactive=60s;
   default_type application/octet-stream;
-  server {{ listen 127.0.0.1:{port}{" http2" if http2 else ""}; root {self.files}; }}
+  server {{ listen 127.0.0.1:{port}; {http2}root {self.files}; }}
 }}
 """
         )
