@@ -14,7 +14,11 @@ const { parseFieldLines, toBytes } = require('./exchange.js');
 const { kEndCallbacks, kExchange, kNeedDrain, kOutHeaders, kRejectNonStandardBodyWrites } = require('./http-internals.js');
 
 const { IncomingMessage, OutgoingMessage, ServerResponse } = http;
-const incoming = { _read: IncomingMessage.prototype._read, _destroy: IncomingMessage.prototype._destroy };
+const incoming = {
+  _addHeaderLine: IncomingMessage.prototype._addHeaderLine,
+  _destroy: IncomingMessage.prototype._destroy,
+  _read: IncomingMessage.prototype._read,
+};
 const outgoing = {
   _storeHeader: OutgoingMessage.prototype._storeHeader,
   _writeRaw: OutgoingMessage.prototype._writeRaw,
@@ -22,6 +26,27 @@ const outgoing = {
   flushHeaders: OutgoingMessage.prototype.flushHeaders,
   write: OutgoingMessage.prototype.write,
 };
+
+// Names of request fields in lower case. Bounded, for clients choose the names; the rest takes Node's way.
+const KNOWN_NAMES_MAX = 512;
+const knownNames = new Map();
+
+/**
+ * The first field of a name is simply stored in every version of Node (`set-cookie` apart); what becomes of the second
+ * has many rules, which are the original's.
+ */
+function addHeaderLine(name, value, dest) {
+  const key = knownNames.get(name);
+  if (key !== undefined && dest[key] === undefined) {
+    dest[key] = value;
+    return;
+  }
+  if (key === undefined && knownNames.size < KNOWN_NAMES_MAX) {
+    const lower = name.toLowerCase();
+    if (lower !== 'set-cookie') knownNames.set(name, lower);
+  }
+  incoming._addHeaderLine.call(this, name, value, dest);
+}
 
 function read(size) {
   const exchange = this[kExchange];
@@ -176,6 +201,7 @@ function patchPrototypes() {
   const define = (prototype, name, value) => {
     Object.defineProperty(prototype, name, { value, writable: true, configurable: true, enumerable: true });
   };
+  define(IncomingMessage.prototype, '_addHeaderLine', addHeaderLine);
   define(IncomingMessage.prototype, '_read', read);
   define(IncomingMessage.prototype, '_destroy', destroyIncoming);
   define(ServerResponse.prototype, '_storeHeader', storeHeader);
