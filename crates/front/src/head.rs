@@ -41,6 +41,21 @@ pub struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
+    /// Stands in the access log for a request that could not be read.
+    pub fn unread() -> Head<'static> {
+        Head {
+            version: 11,
+            method: b"",
+            target: b"",
+            host: b"",
+            fields: SmallVec::new(),
+            body: BodyLength::Empty,
+            upgrade: false,
+            expect_continue: false,
+            connection_options: false,
+        }
+    }
+
     /// The first value of a field.
     pub fn get(&self, name: &str) -> Option<&'a [u8]> {
         self.fields

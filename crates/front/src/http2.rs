@@ -485,6 +485,10 @@ impl Exchange<'_> {
                 };
                 self.fail(Fault::new(code, format!("{}: {text}", self.worker())));
             }
+            // The link lets these through only for a request that carries the flag WEBSOCKET.
+            Incoming::WsAccept { .. } | Incoming::WsMessage { .. } | Incoming::WsClose { .. } => {
+                self.break_off(Fault::new(Code::WorkerBrokeProtocol, self.worker()));
+            }
             Incoming::Lost { .. } | Incoming::Tunnel { .. } => self.fail(Fault::new(Code::WorkerDied, self.worker())),
         }
     }

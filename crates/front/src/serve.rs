@@ -119,10 +119,10 @@ async fn serve(thread: Rc<Thread>, client: Client, tls: Option<Acceptor>, _count
                 None => http(thread, stream, peer, false).await,
                 Some(acceptor) => {
                     let timeout = thread.active().settings.timeouts.header;
-                    match tokio::time::timeout(timeout, acceptor.accept(stream)).await {
+                    match Box::pin(tokio::time::timeout(timeout, acceptor.accept(stream))).await {
                         Ok(Ok(stream)) => {
                             let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                            http(thread, stream, peer, http2).await;
+                            Box::pin(http(thread, stream, peer, http2)).await;
                         }
                         Ok(Err(error)) => tracing::debug!(client = peer.forwarded.address(), %error, "TLS handshake failed"),
                         Err(_) => tracing::debug!(client = peer.forwarded.address(), "TLS handshake timed out"),
@@ -132,7 +132,7 @@ async fn serve(thread: Rc<Thread>, client: Client, tls: Option<Acceptor>, _count
         }
         Client::Unix(stream) => {
             let peer = peer(&thread, None, None, false);
-            http(thread, stream, peer, false).await;
+            Box::pin(http(thread, stream, peer, false)).await;
         }
     }
 }
@@ -146,11 +146,11 @@ fn peer(thread: &Thread, remote: Option<SocketAddr>, local: Option<SocketAddr>, 
 }
 
 async fn http<I: Io + 'static>(thread: Rc<Thread>, io: I, peer: Peer, http2: bool) {
+    // Boxed, here and above, so that an idle plain HTTP/1 connection carries no room for what it is not.
     if http2 {
-        http2::serve(thread, io, peer, Vec::new()).await;
-        return;
+        return Box::pin(http2::serve(thread, io, peer, Vec::new())).await;
     }
     if let Outcome::Http2(io, peer, read) = Connection::new(thread.clone(), io, peer, Vec::new()).run().await {
-        http2::serve(thread, io, peer, read).await;
+        Box::pin(http2::serve(thread, io, peer, read)).await;
     }
 }

@@ -21,6 +21,10 @@ use crate::static_files::Store;
 /// Bytes of the buffer that all connections of a thread read into.
 pub const SCRATCH: usize = 64 * 1024;
 
+/// Buffers that a thread keeps for requests to come, and what each may hold, in bytes: 1 MiB in all.
+const BUFFERS_MAX: usize = 256;
+const BUFFER_CAPACITY_MAX: usize = 4096;
+
 /// What a thread is told.
 #[derive(Debug)]
 pub enum Order {
@@ -62,6 +66,7 @@ pub struct Thread {
     /// Static files in memory.
     store: Store,
     access_log: Option<ThreadLog>,
+    buffers: RefCell<Vec<Vec<u8>>>,
 }
 
 impl Thread {
@@ -90,6 +95,7 @@ impl Thread {
             events,
             store,
             access_log,
+            buffers: RefCell::default(),
         }))
     }
 
@@ -101,6 +107,20 @@ impl Thread {
     /// A new request's id.
     pub fn next_request_id(&self) -> RequestId {
         self.ids.borrow_mut().next_id()
+    }
+
+    /// An empty buffer that earlier requests may have left behind.
+    pub fn take_buffer(&self) -> Vec<u8> {
+        self.buffers.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Leaves a buffer to later requests, so that idle connections hold none.
+    pub fn give_buffer(&self, mut buffer: Vec<u8>) {
+        let mut buffers = self.buffers.borrow_mut();
+        if (1..=BUFFER_CAPACITY_MAX).contains(&buffer.capacity()) && buffers.len() < BUFFERS_MAX {
+            buffer.clear();
+            buffers.push(buffer);
+        }
     }
 
     /// Where requests are written down, if anywhere.

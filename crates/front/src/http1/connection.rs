@@ -82,8 +82,6 @@ pub struct Connection<I> {
     out: Vec<u8>,
     written: usize,
     unflushed: bool,
-    /// Memory for the next request's frame.
-    frame: Vec<u8>,
     state: State,
     deadline: Deadline,
     phase: Phase,
@@ -196,7 +194,6 @@ impl<I: Io> Connection<I> {
             out: Vec::new(),
             written: 0,
             unflushed: false,
-            frame: Vec::new(),
             state: State::Head,
             deadline,
             phase: Phase::Unbounded,
@@ -353,6 +350,9 @@ impl<I: Io> Connection<I> {
                 Poll::Ready(read) => read,
                 Poll::Pending => {
                     drop(scratch);
+                    if self.input.is_empty() && self.out.is_empty() {
+                        thread.give_buffer(std::mem::take(&mut self.out));
+                    }
                     ready!(self.deadline.poll(cx));
                     return Poll::Ready(Some(self.head_timed_out()));
                 }
@@ -441,7 +441,10 @@ impl<I: Io> Connection<I> {
             }
             BodyLength::Unknown => (&rest[..0], false),
         };
-        let frame = std::mem::take(&mut self.frame);
+        if self.out.capacity() == 0 {
+            self.out = self.thread.take_buffer();
+        }
+        let frame = self.thread.take_buffer();
         let (plan, id) = plan(&self.thread, &mut self.peer, head, inline, complete, frame);
         let step = match plan {
             Plan::Service(request) => {
@@ -510,6 +513,8 @@ impl<I: Io> Connection<I> {
     /// Answers what is not a readable request, and closes.
     fn refuse(&mut self, fault: Fault, accept: Option<&[u8]>) -> Step {
         let id = self.thread.next_request_id();
+        let unread = Head::unread();
+        record_head(&self.thread, &self.peer, &unread, id.as_str(), fault.status(), 0);
         tracing::debug!(target: "bireme::request", request_id = id.as_str(), client = self.peer.forwarded.address(), "{fault}");
         self.keep_alive = false;
         self.put_reply(&Reply::fault(fault, accept, id.as_str()), 11, false);
@@ -699,6 +704,11 @@ impl<I: Io> Connection<I> {
                 };
                 let fault = Fault::new(code, format!("{}: {text}", x.request.worker()));
                 self.fail(x, fault)
+            }
+            // The link lets these through only for a request that carries the flag WEBSOCKET.
+            Incoming::WsAccept { .. } | Incoming::WsMessage { .. } | Incoming::WsClose { .. } => {
+                let worker = x.request.worker();
+                self.break_off(x, Fault::new(Code::WorkerBrokeProtocol, worker))
             }
             Incoming::Lost { .. } => {
                 let worker = x.request.worker();
@@ -957,10 +967,7 @@ impl<I: Io> Connection<I> {
     /// Writes the access log, and keeps the frame's memory for the next request.
     fn finish(&mut self, x: Exchange) {
         x.request.record(&self.thread, x.status, x.body_sent);
-        let frame = x.request.upstream.into_frame();
-        if frame.capacity() <= KEEP_CAPACITY {
-            self.frame = frame;
-        }
+        self.thread.give_buffer(x.request.upstream.into_frame());
     }
 
     // --- tunnels ---
