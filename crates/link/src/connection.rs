@@ -19,6 +19,8 @@ use crate::stream::{Incoming, State, Stream};
 const READ_BUDGET: usize = 1 << 20;
 /// Read at most this much from a worker that is already gone, in bytes: more than the kernel keeps in a socket.
 const LAST_WORDS_MAX: usize = 16 << 20;
+/// Largest payload that is copied out of the read buffer, in bytes.
+const COPY_MAX: usize = 4096;
 const READ_CHUNK: usize = 64 * 1024;
 /// What an outgoing buffer may keep when it is empty, in bytes.
 const KEEP_CAPACITY: usize = 256 * 1024;
@@ -284,7 +286,14 @@ impl Link {
                 Err(e) => return Err(e.to_string()),
             };
             input.advance(HEADER_LEN);
-            let payload = input.split_to(length).freeze();
+            // A small payload is copied, so that the read buffer stays ours alone and is used again and again.
+            let payload = if length <= COPY_MAX {
+                let payload = Bytes::copy_from_slice(&input[..length]);
+                input.advance(length);
+                payload
+            } else {
+                input.split_to(length).freeze()
+            };
             self.dispatch(kind, flags, aux, stream, payload)?;
         }
     }
