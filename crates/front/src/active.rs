@@ -27,6 +27,8 @@ pub struct Active {
     pub head_limits: HeadLimits,
     /// Compresses what applications did not.
     pub compressor: Compressor,
+    /// Compresses WebSockets' messages.
+    pub websocket_pool: Rc<websocket::Pool>,
 }
 
 /// Settings that can't be put to work.
@@ -140,6 +142,7 @@ impl Active {
                 target_bytes_max: settings.limits.target_bytes_max,
             },
             compressor: Compressor::new(&settings.compression),
+            websocket_pool: crate::websocket::pool(&settings.websocket),
             settings,
         })
     }

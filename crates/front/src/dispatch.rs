@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
-use wire::{FLAG_END, FLAG_UPGRADE, RequestParts};
+use wire::{FLAG_END, FLAG_UPGRADE, FLAG_WEBSOCKET, RequestParts};
 
 use crate::access_log::{Record, Version};
 use crate::active::{ActiveRoute, ActiveTarget};
@@ -288,6 +288,12 @@ pub fn plan(
     {
         return (reply(Fault::new(Code::BodyTooLarge, format!("{n} bytes announced, {max} allowed"))), id);
     }
+    if head.asks_for_websocket()
+        && matches!(route.target, ActiveTarget::Service(_))
+        && let Some(reply) = crate::websocket::refusal(head, id.as_str())
+    {
+        return (Plan::Reply(reply), id);
+    }
     let plan = match &route.target {
         ActiveTarget::Service(pool) => {
             let mut frame = frame;
@@ -416,7 +422,10 @@ fn encode(
         prefix: stripped.as_ref().map_or("", |(prefix, _)| prefix).as_bytes(),
         request_id,
     };
-    let flags = if complete { FLAG_END } else { 0 } | if head.upgrade { FLAG_UPGRADE } else { 0 };
+    let mut flags = if complete { FLAG_END } else { 0 } | if head.upgrade { FLAG_UPGRADE } else { 0 };
+    if head.asks_for_websocket() {
+        flags |= FLAG_WEBSOCKET;
+    }
     wire::put_request(frame, 0, flags, &parts, fields.iter().copied(), inline)
 }
 

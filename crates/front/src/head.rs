@@ -64,6 +64,12 @@ impl<'a> Head<'a> {
             .map(|(_, value)| *value)
     }
 
+    /// Whether the request asks for a WebSocket (RFC 6455 §4.1); nothing else of its handshake has been looked at.
+    pub fn asks_for_websocket(&self) -> bool {
+        let is = |member: &[u8]| member.eq_ignore_ascii_case(b"websocket");
+        self.upgrade && self.method == b"GET" && self.get("upgrade").is_some_and(|value| list_members(value).any(is))
+    }
+
     /// Path without the query.
     pub fn path(&self) -> &'a [u8] {
         let end = memchr::memchr(b'?', self.target).unwrap_or(self.target.len());

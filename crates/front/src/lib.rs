@@ -27,6 +27,7 @@ pub mod static_files;
 mod thread;
 mod tls;
 mod upstream;
+mod websocket;
 
 use std::io;
 use std::sync::Arc;

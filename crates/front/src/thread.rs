@@ -17,6 +17,7 @@ use crate::deadline::{Deadlines, TICK};
 use crate::pool::Pool;
 use crate::request_id::{Generator, RequestId};
 use crate::static_files::Store;
+use crate::websocket::Workshop;
 
 /// Bytes of the buffer that all connections of a thread read into.
 pub const SCRATCH: usize = 64 * 1024;
@@ -67,6 +68,8 @@ pub struct Thread {
     store: Store,
     access_log: Option<ThreadLog>,
     buffers: RefCell<Vec<Vec<u8>>>,
+    /// What WebSockets share.
+    pub workshop: Workshop,
 }
 
 impl Thread {
@@ -96,6 +99,7 @@ impl Thread {
             store,
             access_log,
             buffers: RefCell::default(),
+            workshop: Workshop::new(),
         }))
     }
 

@@ -179,9 +179,10 @@ impl Upstream {
                             }
                             return Poll::Ready(Event::Lost);
                         }
-                        Incoming::Response { .. } | Incoming::Tunnel { .. } | Incoming::Informational { .. } => {
-                            self.response_begun = true;
-                        }
+                        Incoming::Response { .. }
+                        | Incoming::Tunnel { .. }
+                        | Incoming::WsAccept { .. }
+                        | Incoming::Informational { .. } => self.response_begun = true,
                         _ => {}
                     }
                     return Poll::Ready(Event::Worker(incoming));

@@ -3,6 +3,8 @@
 //! Reads go into a buffer that all connections of the thread share, so an idle connection holds no buffer;
 //! what is left over from a read is kept in `input`.
 
+mod websocket;
+
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -30,6 +32,7 @@ use crate::response::{announced_left, encode, may_have_body, prepare};
 use crate::static_files::{Answer, Body};
 use crate::thread::{SCRATCH, Thread};
 use crate::upstream::Event;
+use crate::websocket::Socket;
 
 /// Response bytes that wait for a slow client before the worker's credit is held back.
 const OUT_HIGH: usize = 128 * 1024;
@@ -95,6 +98,7 @@ enum State {
     Head,
     Exchange(Box<Exchange>),
     Tunnel(Box<Tunnel>),
+    WebSocket(Box<Socket>),
     /// Wait for a disk, outside of the state machine.
     Lookup(Box<Lookup>, After),
     /// Send what waits and then a file, outside of the state machine.
@@ -122,6 +126,7 @@ enum Phase {
     ResponseIdle,
     BodyIdle,
     ClientWrite,
+    WebSocket,
     Linger,
     Unbounded,
 }
@@ -279,6 +284,13 @@ impl<I: Io> Connection<I> {
                     Poll::Ready(step) => step,
                     Poll::Pending => {
                         self.state = State::Tunnel(tunnel);
+                        return Poll::Pending;
+                    }
+                },
+                State::WebSocket(mut socket) => match self.poll_websocket(cx, &mut socket) {
+                    Poll::Ready(step) => step,
+                    Poll::Pending => {
+                        self.state = State::WebSocket(socket);
                         return Poll::Pending;
                     }
                 },
@@ -694,6 +706,7 @@ impl<I: Io> Connection<I> {
                     unreported: bytes.len(),
                 }))))
             }
+            Incoming::WsAccept { payload } => self.on_websocket(x, &payload),
             Incoming::Reset { code, text } => {
                 let code = match code {
                     ResetCode::Protocol => Code::AppBrokeHttp,
@@ -705,8 +718,8 @@ impl<I: Io> Connection<I> {
                 let fault = Fault::new(code, format!("{}: {text}", x.request.worker()));
                 self.fail(x, fault)
             }
-            // The link lets these through only for a request that carries the flag WEBSOCKET.
-            Incoming::WsAccept { .. } | Incoming::WsMessage { .. } | Incoming::WsClose { .. } => {
+            // The link lets these through only after WsAccept, which has taken the stream away.
+            Incoming::WsMessage { .. } | Incoming::WsClose { .. } => {
                 let worker = x.request.worker();
                 self.break_off(x, Fault::new(Code::WorkerBrokeProtocol, worker))
             }
