@@ -8,7 +8,7 @@ import pytest
 
 from harness.wire import Wire
 
-BYTES = int(os.environ.get("BIREME_E2E_BODY_MIB", "1024")) << 20
+BYTES = int(os.environ.get("E2E_BODY_MIB", "1024")) << 20
 
 GROWTH_BYTES_MAX = 24 << 20
 """What the front may need more at its peak. Buffers of one stream are bounded by its credit, 256 KiB in each

@@ -11,7 +11,7 @@ from playwright.sync_api import expect, sync_playwright
 from harness.server import Server
 
 DIGITS = Path(__file__).resolve().parents[2] / "examples" / "digits"
-SCREENSHOTS = Path(os.environ.get("BIREME_E2E_SCREENSHOTS", "/tmp"))
+SCREENSHOTS = Path(os.environ.get("E2E_SCREENSHOTS", "/tmp"))
 SWITCHES = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",

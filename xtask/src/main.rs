@@ -32,8 +32,7 @@ Chores:
   prepare                 Only install what demo and test need
 
 Environment:
-  CI                      When set, colours and interactive output are off
-  BIREME_FUZZ_SECONDS     Length of the fuzz run, in seconds (default 60)
+  XTASK_FUZZ_SECONDS      Length of the fuzz run, in seconds (default 60)
 ";
 
 fn main() -> ExitCode {

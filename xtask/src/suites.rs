@@ -112,8 +112,8 @@ fn run_rust(places: &Places, arguments: &[String]) -> anyhow::Result<Counts> {
 /// generation option, and libFuzzer reads the counters it leaves. (cargo-fuzz would ask for a nightly one.)
 fn run_fuzz(places: &Places, arguments: &[String]) -> anyhow::Result<Counts> {
     tools::require("c++", "install a C++ compiler, which builds libFuzzer (Debian: apt-get install g++)")?;
-    let seconds = match std::env::var("BIREME_FUZZ_SECONDS") {
-        Ok(text) => text.parse().map_err(|_| anyhow::anyhow!("BIREME_FUZZ_SECONDS is not a number: {text}"))?,
+    let seconds = match std::env::var("XTASK_FUZZ_SECONDS") {
+        Ok(text) => text.parse().map_err(|_| anyhow::anyhow!("XTASK_FUZZ_SECONDS is not a number: {text}"))?,
         Err(_) => FUZZ_SECONDS_DEFAULT,
     };
     const COVERAGE: [&str; 8] = [
@@ -247,10 +247,10 @@ fn run_e2e(places: &Places, arguments: &[String]) -> anyhow::Result<Counts> {
     let prepared = prepare_e2e(places)?;
     let mut command = pytest(&prepared.tests, &places.root.join("tests/e2e"), arguments);
     command
-        .env("BIREME", places.bireme())
-        .env("BIREME_E2E_VENV", prepared.apps)
-        .env("BIREME_E2E_VENVS", prepared.venvs)
-        .env("BIREME_E2E_SCREENSHOTS", places.target.join("screenshots"));
+        .env("E2E_BIREME", places.bireme())
+        .env("E2E_VENV", prepared.apps)
+        .env("E2E_VENVS", prepared.venvs)
+        .env("E2E_SCREENSHOTS", places.target.join("screenshots"));
     counted("pytest tests/e2e", &mut command, pytest_counts)
 }
 

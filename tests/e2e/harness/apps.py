@@ -7,13 +7,13 @@ from pathlib import Path
 APPS = Path(__file__).resolve().parent.parent / "apps"
 NODE = APPS / "node"
 PYTHON = APPS / "python"
-VENV = Path(os.environ.get("BIREME_E2E_VENV", ".venv"))
+VENV = Path(os.environ.get("E2E_VENV", ".venv"))
 """Virtual environment with the Python frameworks."""
 
 
 def other_venvs() -> dict[str, Path]:
     """Virtual environments of further CPythons on this machine, by version."""
-    pairs = filter(None, os.environ.get("BIREME_E2E_VENVS", "").split(":"))
+    pairs = filter(None, os.environ.get("E2E_VENVS", "").split(":"))
     return {version: Path(venv) for version, _, venv in (pair.partition("=") for pair in pairs)}
 
 

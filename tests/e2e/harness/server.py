@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-BIREME = Path(os.environ.get("BIREME", "target/release/bireme")).resolve()
+BIREME = Path(os.environ.get("E2E_BIREME", "target/release/bireme")).resolve()
 """The binary under test."""
 
 START_SECONDS = 60.0
