@@ -116,11 +116,9 @@ class HttpService {
 
     if ((flags & FLAG.UPGRADE) !== 0 && server.listenerCount('upgrade') > 0) {
       req.upgrade = true;
-      const first = Buffer.from(buffer.subarray(head.bodyStart, end));
-      const opened = { link, id, first };
       const context = this.contexts.begin();
-      if (context === null) return openTunnel(this, req, head, opened);
-      return context.runInAsyncScope(openTunnel, undefined, this, req, head, opened);
+      if (context === null) return openTunnel(this, req, head, link, id);
+      return context.runInAsyncScope(openTunnel, undefined, this, req, head, link, id);
     }
     req.upgrade = false;
     exchange.bodyless = receivedEnd && head.bodyStart === end;

@@ -16,7 +16,6 @@ class TunnelStream extends LinkStream {
     super(link, id, false);
     this.begun = false;
     this.socket = null;
-    this.pendingWrite = null;
   }
 
   /** Sends raw bytes; the first frame turns the request into a tunnel. Returns whether credit sufficed. */
@@ -138,10 +137,10 @@ for (const name of [
 }
 
 /**
- * Emits 'upgrade' for a request. `opened` is `{ link, id, first }`, `first` the bytes that came with the
- * request. Returns the stream, or null when the listener has already closed it.
+ * Emits 'upgrade' for a request. Its `head` is empty: what the client sends behind its request comes as DATA once there
+ * is a tunnel. Returns the stream, or null when the listener has already closed it.
  */
-function openTunnel(service, req, head, { link, id, first }) {
+function openTunnel(service, req, head, link, id) {
   const stream = new TunnelStream(link, id);
   const over = { counted: true };
   const socket = new TunnelSocket(stream, head, service.server, () => service.closed(over));
@@ -152,7 +151,7 @@ function openTunnel(service, req, head, { link, id, first }) {
   req.push(null);
   link.streams.set(id, stream);
   try {
-    service.server.emit('upgrade', req, socket, first);
+    service.server.emit('upgrade', req, socket, EMPTY);
   } catch (error) {
     if (process.listenerCount('uncaughtException') > 0) {
       process.nextTick(() => {

@@ -89,10 +89,13 @@ function forward(front, req, res) {
 }
 
 function tunnel(front, req, socket, head) {
-  const exchange = front.request({ target: req.url, headers: fieldsOf(req), body: head }, { end: false, upgrade: true });
+  const exchange = front.request({ target: req.url, headers: fieldsOf(req) }, { upgrade: true });
   let written = 0;
-  socket.on('data', (chunk) => exchange.upload(chunk, { end: false }));
-  socket.on('end', () => exchange.send('', { end: true }));
+  exchange.until(({ tunnel: open }) => open).then(() => {
+    if (head.length > 0) exchange.send(head);
+    socket.on('data', (chunk) => exchange.upload(chunk, { end: false }));
+    socket.on('end', () => exchange.send('', { end: true }));
+  });
   socket.on('error', () => {});
   let over = false;
   socket.on('close', () => {

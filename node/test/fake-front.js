@@ -173,6 +173,8 @@ class Exchange {
       }
       case T.TUNNEL:
         this.tunnel = true;
+        // The END flag of the request no longer holds.
+        this.ended = false;
         this.#body(payload);
         break;
       case T.DATA:
