@@ -4,9 +4,11 @@
 //! request's task at once, and writes all that came of it together.
 
 use crate::cell::Cell;
+use crate::channel::Channel;
 use crate::exchange::Exchange;
 use crate::scope::ScopeBuilder;
 use crate::socket::{self, Input, Output, ReadOutcome};
+use crate::websocket::WebSocket;
 use pyo3::exceptions::{PyConnectionError, PyKeyboardInterrupt, PyRuntimeError, PySystemExit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -15,7 +17,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
-use wire::{FLAG_END, Kind, RequestHead};
+use wire::{FLAG_END, FLAG_TEXT, FLAG_WEBSOCKET, Kind, RequestHead};
 
 /// Reads in one turn before the loop's other work gets its chance.
 const READS_PER_TURN: usize = 4;
@@ -55,7 +57,7 @@ pub struct AsgiLink {
 struct LinkState {
     input: Input,
     output: Output,
-    streams: HashMap<u32, Py<Exchange>, BuildHasherDefault<StreamHasher>>,
+    streams: HashMap<u32, Channel, BuildHasherDefault<StreamHasher>>,
     newest: u32,
     /// A turn is running: it writes at its end.
     in_turn: bool,
@@ -157,11 +159,11 @@ impl AsgiLink {
 
     /// The tasks of the requests that are not finished.
     fn tasks(&self, py: Python<'_>) -> PyResult<Vec<Py<PyAny>>> {
-        let exchanges: Vec<Py<Exchange>> =
-            self.state.get()?.streams.values().map(|exchange| exchange.clone_ref(py)).collect();
+        let channels: Vec<Channel> =
+            self.state.get()?.streams.values().map(|channel| channel.clone_ref(py)).collect();
         let mut tasks = Vec::new();
-        for exchange in exchanges {
-            tasks.extend(exchange.get().task(py)?);
+        for channel in channels {
+            tasks.extend(channel.task(py)?);
         }
         Ok(tasks)
     }
@@ -263,10 +265,10 @@ impl AsgiLink {
         Ok(result)
     }
 
-    /// Lets go of an exchange once nothing more will happen to it.
-    pub fn forget_if_over(&self, exchange: &Exchange) -> PyResult<()> {
-        if exchange.is_over()? {
-            let forgotten = self.state.get()?.streams.remove(&exchange.stream);
+    /// Lets go of a stream once nothing more will happen to it.
+    pub fn forget_if_over(&self, stream: u32, over: bool) -> PyResult<()> {
+        if over {
+            let forgotten = self.state.get()?.streams.remove(&stream);
             drop(forgotten);
         }
         Ok(())
@@ -359,38 +361,53 @@ impl AsgiLink {
                 Err(error) => Ok(Some(error.to_string())),
             };
         }
-        let exchange = {
+        let channel = {
             let state = self.state.get()?;
             if frame.stream == 0 || frame.stream > state.newest {
                 return Ok(Some(format!("{:?} frame for stream {}, which was never opened", frame.kind, frame.stream)));
             }
             match state.streams.get(&frame.stream) {
-                Some(exchange) => exchange.clone_ref(py),
+                Some(channel) => channel.clone_ref(py),
                 // It crossed our END or RESET on the way.
                 None => return Ok(None),
             }
         };
-        let exchange = exchange.get();
         match frame.kind {
-            Kind::Data => Ok(exchange.deliver(py, frame.payload, frame.ends())?.err().map(str::to_owned)),
+            Kind::Data => Ok(channel.deliver(py, frame.payload, frame.ends())?.err().map(str::to_owned)),
             // ASGI has no trailers for requests; what matters is that the body ends here.
             Kind::Trailers => match wire::field_list(frame.kind, frame.payload) {
-                Ok(_) => Ok(exchange.deliver(py, b"", true)?.err().map(str::to_owned)),
+                Ok(_) => Ok(channel.deliver(py, b"", true)?.err().map(str::to_owned)),
                 Err(error) => Ok(Some(error.to_string())),
             },
             Kind::Credit => match wire::credit(frame.payload) {
                 Ok(bytes) => {
-                    exchange.grant(py, bytes)?;
-                    self.forget_if_over(exchange)?;
+                    channel.grant(py, bytes)?;
+                    self.forget_if_over(frame.stream, channel.is_over()?)?;
                     Ok(None)
                 }
                 Err(error) => Ok(Some(error.to_string())),
             },
             Kind::Reset => {
-                exchange.disconnect(py)?;
-                self.forget_if_over(exchange)?;
+                channel.disconnect(py)?;
+                self.forget_if_over(frame.stream, channel.is_over()?)?;
                 Ok(None)
             }
+            Kind::WsMessage => match &channel {
+                Channel::WebSocket(socket) => {
+                    let text = frame.flags & FLAG_TEXT != 0;
+                    let delivered = socket.get().deliver_message(py, frame.payload, text, frame.ends())?;
+                    Ok(delivered.err().map(str::to_owned))
+                }
+                Channel::Http(_) => Ok(Some("a WebSocket's message on a request".to_owned())),
+            },
+            Kind::WsClose => match &channel {
+                Channel::WebSocket(socket) => {
+                    socket.get().closed(py, frame.aux, frame.payload)?;
+                    self.forget_if_over(frame.stream, channel.is_over()?)?;
+                    Ok(None)
+                }
+                Channel::Http(_) => Ok(Some("a WebSocket's end on a request".to_owned())),
+            },
             kind => Ok(Some(format!("{kind:?} frame in the wrong direction"))),
         }
     }
@@ -398,33 +415,40 @@ impl AsgiLink {
     fn start_request(&self, slf: &Bound<'_, AsgiLink>, frame: &wire::Frame<'_>, head: &RequestHead<'_>) -> PyResult<()> {
         let py = slf.py();
         let link = slf.clone().unbind();
-        let is_head = head.method == b"HEAD";
-        let ended = frame.flags & FLAG_END != 0;
-        let exchange = Bound::new(py, Exchange::new(py, link, frame.stream, is_head, head.body, ended))?;
-        let scope = self.scopes.build(py, head)?;
-        let receive = exchange.getattr(intern!(py, "receive"))?;
-        let send = exchange.getattr(intern!(py, "send"))?;
+        let (channel, scope) = if frame.flags & FLAG_WEBSOCKET == 0 {
+            let is_head = head.method == b"HEAD";
+            let ended = frame.flags & FLAG_END != 0;
+            let exchange = Exchange::new(py, link, frame.stream, is_head, head.body, ended);
+            (Channel::Http(Py::new(py, exchange)?), self.scopes.build(py, head)?)
+        } else {
+            let (scope, subprotocols) = self.scopes.build_websocket(py, head)?;
+            let socket = WebSocket::new(link, frame.stream, subprotocols);
+            (Channel::WebSocket(Py::new(py, socket)?), scope)
+        };
+        let object = channel.object(py);
+        let receive = object.getattr(intern!(py, "receive"))?;
+        let send = object.getattr(intern!(py, "send"))?;
         let outcome = self.app.bind(py).call1((scope, receive, send)).and_then(|coroutine| self.run_task(slf, coroutine));
         match outcome {
             Ok(task) => {
                 if task.call_method0(intern!(py, "done"))?.is_truthy()? {
-                    exchange.get().finish(py, error_of(&task)?)?;
+                    channel.finish(py, error_of(&task)?)?;
                 } else {
-                    let task_done = exchange.getattr(intern!(py, "task_done"))?;
+                    let task_done = object.getattr(intern!(py, "task_done"))?;
                     task.call_method1(intern!(py, "add_done_callback"), (task_done,))?;
-                    exchange.get().keep(task.unbind())?;
+                    channel.keep(task.unbind())?;
                 }
             }
             Err(error) => {
                 let fatal = error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py);
-                exchange.get().finish(py, Some(error.clone_ref(py)))?;
+                channel.finish(py, Some(error.clone_ref(py)))?;
                 if fatal {
                     return Err(error);
                 }
             }
         }
-        if !exchange.get().is_over()? {
-            self.state.get()?.streams.insert(frame.stream, exchange.unbind());
+        if !channel.is_over()? {
+            self.state.get()?.streams.insert(frame.stream, channel);
         }
         Ok(())
     }
@@ -459,23 +483,23 @@ impl AsgiLink {
     fn shut(slf: &Bound<'_, AsgiLink>, reason: Option<String>) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
-        let exchanges: Vec<Py<Exchange>> = {
+        let channels: Vec<(u32, Channel)> = {
             let mut state = this.state.get()?;
             if state.closed {
                 return Ok(());
             }
             state.closed = true;
             state.output.clear();
-            state.streams.values().map(|exchange| exchange.clone_ref(py)).collect()
+            state.streams.iter().map(|(stream, channel)| (*stream, channel.clone_ref(py))).collect()
         };
         let fd = socket::fd(&this.socket);
         let event_loop = this.event_loop.bind(py);
         event_loop.call_method1(intern!(py, "remove_reader"), (fd,))?;
         event_loop.call_method1(intern!(py, "remove_writer"), (fd,))?;
         let _ = this.socket.shutdown(std::net::Shutdown::Both);
-        for exchange in exchanges {
-            exchange.get().disconnect(py)?;
-            this.forget_if_over(exchange.get())?;
+        for (stream, channel) in channels {
+            channel.disconnect(py)?;
+            this.forget_if_over(stream, channel.is_over()?)?;
         }
         this.on_close.bind(py).call1((reason,))?;
         Ok(())

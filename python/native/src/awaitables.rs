@@ -5,11 +5,23 @@
 //! `wait_for` and `gather` take them like the coroutines that other servers return.
 
 use crate::cell::Cell;
-use crate::exchange::{Exchange, SendStep};
+use crate::channel::Channel;
 use pyo3::exceptions::PyStopIteration;
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
+
+/// What became of a `send`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendStep {
+    /// Encoded.
+    Sent,
+    /// Accepted, but some of it waits for credit.
+    Waiting,
+    /// Not accepted: an earlier message waits for credit.
+    Behind,
+}
 
 /// The result of a `send` that needed no waiting.
 #[pyclass(frozen, module = "bireme._native")]
@@ -44,15 +56,14 @@ impl Done {
 /// A `receive()`. The message is taken when it is awaited, so that one cancelled before loses nothing.
 #[pyclass(frozen, module = "bireme._native")]
 pub struct Receive {
-    pub exchange: Py<Exchange>,
+    pub channel: Channel,
 }
 
 impl Receive {
     fn step<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let exchange = self.exchange.bind(py);
-        match exchange.get().take_message(py)? {
+        match self.channel.take_message(py)? {
             Some(message) => Err(PyStopIteration::new_err((message.unbind(),))),
-            None => exchange.get().wait_for_message(py),
+            None => self.channel.wait_for_message(py),
         }
     }
 }
@@ -86,29 +97,28 @@ impl Receive {
 /// A `send()` that has to wait for the client to read.
 #[pyclass(frozen, module = "bireme._native")]
 pub struct Send {
-    pub exchange: Py<Exchange>,
+    pub channel: Channel,
     /// A message that could not be taken yet, because an earlier one is still waiting.
     pub message: Cell<Option<Py<PyAny>>>,
 }
 
 impl Send {
     fn step<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let exchange = self.exchange.bind(py);
         let held = self.message.get()?.take();
         let step = match held {
             Some(message) => {
                 let message = message.into_bound(py);
-                let step = exchange.get().send_message(py, &message)?;
+                let step = self.channel.send_message(py, &message)?;
                 if matches!(step, SendStep::Behind) {
                     *self.message.get()? = Some(message.unbind());
                 }
                 step
             }
-            None => exchange.get().send_state()?,
+            None => self.channel.send_state()?,
         };
         match step {
             SendStep::Sent => Err(PyStopIteration::new_err(())),
-            SendStep::Waiting | SendStep::Behind => exchange.get().wait_for_credit(py),
+            SendStep::Waiting | SendStep::Behind => self.channel.wait_for_credit(py),
         }
     }
 }
@@ -137,6 +147,22 @@ impl Send {
     }
 
     fn close(&self) {}
+}
+
+/// What `send` returns after this step.
+pub fn sending<'py>(
+    py: Python<'py>,
+    step: SendStep,
+    channel: impl FnOnce() -> Channel,
+    message: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    static DONE: PyOnceLock<Py<Done>> = PyOnceLock::new();
+    let held = match step {
+        SendStep::Sent => return Ok(DONE.get_or_try_init(py, || Py::new(py, Done))?.bind(py).clone().into_any()),
+        SendStep::Waiting => None,
+        SendStep::Behind => Some(message.clone().unbind()),
+    };
+    Ok(Bound::new(py, Send { channel: channel(), message: Cell::new(held) })?.into_any())
 }
 
 /// A new future of `event_loop`, marked as a task expects of what it is to wait for.

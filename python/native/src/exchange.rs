@@ -3,13 +3,13 @@
 //! Pure state and encoding; when the socket is read and written is `asgi`'s business.
 
 use crate::asgi::AsgiLink;
-use crate::awaitables::{self, Done, Receive, Send};
+use crate::awaitables::{self, Receive, SendStep};
 use crate::cell::Cell;
+use crate::channel::Channel;
 use crate::fields::Fields;
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyString};
 use std::collections::VecDeque;
 use wire::{FLAG_END, INITIAL_CREDIT, Kind, PAYLOAD_MAX, ResetCode};
@@ -42,17 +42,6 @@ enum Phase {
     Complete,
     /// RESET was sent or received, or the link is gone.
     Closed,
-}
-
-/// What became of a `send`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SendStep {
-    /// Encoded.
-    Sent,
-    /// Accepted, but some of it waits for credit.
-    Waiting,
-    /// Not accepted: an earlier message waits for credit.
-    Behind,
 }
 
 struct Head {
@@ -296,38 +285,15 @@ impl Exchange {
     /// A future that ends when there may be a message.
     pub fn wait_for_message<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let future = awaitables::future(self.link.get().event_loop(py))?;
-        self.enlist(py, &future, |state| &mut state.receive_waiters)?;
+        enlist(py, &self.state, &future, |state| &mut state.receive_waiters)?;
         Ok(future)
     }
 
     /// A future that ends when what waits for credit has left.
     pub fn wait_for_credit<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let future = awaitables::future(self.link.get().event_loop(py))?;
-        self.enlist(py, &future, |state| &mut state.send_waiters)?;
+        enlist(py, &self.state, &future, |state| &mut state.send_waiters)?;
         Ok(future)
-    }
-
-    /// Applications that poll (`await wait_for(receive(), 0.1)`) leave a cancelled future each time;
-    /// they are swept out, or the list would grow for as long as the request lives.
-    fn enlist(
-        &self,
-        py: Python<'_>,
-        future: &Bound<'_, PyAny>,
-        list: impl Fn(&mut State) -> &mut Vec<Py<PyAny>>,
-    ) -> PyResult<()> {
-        let mut waiters = std::mem::take(list(&mut *self.state.get()?));
-        if waiters.len() >= WAITERS_SWEEP {
-            let mut alive = Vec::new();
-            for waiter in waiters {
-                if !waiter.bind(py).call_method0(intern!(py, "done"))?.is_truthy()? {
-                    alive.push(waiter);
-                }
-            }
-            waiters = alive;
-        }
-        waiters.push(future.clone().unbind());
-        *list(&mut *self.state.get()?) = waiters;
-        Ok(())
     }
 
     /// Whether what was accepted has left.
@@ -359,14 +325,7 @@ impl Exchange {
     }
 
     fn take_event(&self, py: Python<'_>, message: &Bound<'_, PyAny>) -> PyResult<SendStep> {
-        let converted;
-        let message = match message.cast::<PyDict>() {
-            Ok(dict) => dict,
-            Err(_) => {
-                converted = py.get_type::<PyDict>().call1((message,))?;
-                converted.cast::<PyDict>()?
-            }
-        };
+        let message = &as_dict(message)?;
         let Some(kind) = message.get_item(intern!(py, "type"))? else {
             return Err(PyRuntimeError::new_err("an ASGI message without a type"));
         };
@@ -424,7 +383,7 @@ impl Exchange {
         let body = match message.get_item(intern!(py, "body"))? {
             Some(body) => match body.cast_into::<PyBytes>() {
                 Ok(bytes) => Some(bytes),
-                Err(error) => Some(to_bytes(&error.into_inner())?),
+                Err(error) => Some(to_bytes(&error.into_inner(), "http.response.body")?),
             },
             None => None,
         };
@@ -594,26 +553,15 @@ impl Exchange {
 impl Exchange {
     /// ASGI's `receive`.
     fn receive(slf: Py<Exchange>) -> Receive {
-        Receive { exchange: slf }
+        Receive { channel: Channel::Http(slf) }
     }
 
     /// ASGI's `send`. Raises RuntimeError for a message that breaks the contract, and OSError once the
     /// client has gone.
     #[pyo3(signature = (message, /))]
     fn send<'py>(slf: &Bound<'py, Exchange>, message: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        let py = slf.py();
-        match slf.get().send_message(py, message)? {
-            SendStep::Sent => Ok(done(py)?.clone().into_any()),
-            SendStep::Waiting => {
-                let wait = Send { exchange: slf.clone().unbind(), message: Cell::new(None) };
-                Ok(Bound::new(py, wait)?.into_any())
-            }
-            SendStep::Behind => {
-                let held = Some(message.clone().unbind());
-                let wait = Send { exchange: slf.clone().unbind(), message: Cell::new(held) };
-                Ok(Bound::new(py, wait)?.into_any())
-            }
-        }
+        let step = slf.get().send_message(slf.py(), message)?;
+        awaitables::sending(slf.py(), step, || Channel::Http(slf.clone().unbind()), message)
     }
 
     /// Called with the application's task when it ends after having been suspended.
@@ -622,13 +570,39 @@ impl Exchange {
         let py = slf.py();
         let exchange = slf.get();
         exchange.finish(py, crate::asgi::error_of(task)?)?;
-        exchange.link.get().forget_if_over(exchange)
+        exchange.link.get().forget_if_over(exchange.stream, exchange.is_over()?)
     }
 }
 
-fn done(py: Python<'_>) -> PyResult<&Bound<'_, Done>> {
-    static DONE: PyOnceLock<Py<Done>> = PyOnceLock::new();
-    Ok(DONE.get_or_try_init(py, || Py::new(py, Done))?.bind(py))
+/// A message as a dict; other mappings are copied into one.
+pub fn as_dict<'py>(message: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
+    match message.cast::<PyDict>() {
+        Ok(dict) => Ok(dict.clone()),
+        Err(_) => Ok(message.py().get_type::<PyDict>().call1((message,))?.cast_into::<PyDict>()?),
+    }
+}
+
+/// Adds a future to a list of those that wait. Applications that poll (`await wait_for(receive(), 0.1)`) leave a cancelled
+/// future each time; they are swept out, or the list would grow for as long as the request lives.
+pub fn enlist<S>(
+    py: Python<'_>,
+    state: &Cell<S>,
+    future: &Bound<'_, PyAny>,
+    list: impl Fn(&mut S) -> &mut Vec<Py<PyAny>>,
+) -> PyResult<()> {
+    let mut waiters = std::mem::take(list(&mut *state.get()?));
+    if waiters.len() >= WAITERS_SWEEP {
+        let mut alive = Vec::new();
+        for waiter in waiters {
+            if !waiter.bind(py).call_method0(intern!(py, "done"))?.is_truthy()? {
+                alive.push(waiter);
+            }
+        }
+        waiters = alive;
+    }
+    waiters.push(future.clone().unbind());
+    *list(&mut *state.get()?) = waiters;
+    Ok(())
 }
 
 fn gone() -> PyErr {
@@ -640,7 +614,7 @@ fn out_of_order(kind: &str, why: &str) -> PyErr {
 }
 
 /// A body that is not bytes, like a bytearray or a memoryview, copied.
-fn to_bytes<'py>(body: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+pub fn to_bytes<'py>(body: &Bound<'py, PyAny>, kind_of_message: &str) -> PyResult<Bound<'py, PyBytes>> {
     let py = body.py();
     let kind = body.get_type();
     if body.is_none() {
@@ -649,7 +623,7 @@ fn to_bytes<'py>(body: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
     // bytes(5) would be five zeros, and bytes("x") an error about encodings.
     let bytes_like = kind.is(py.get_type::<pyo3::types::PyByteArray>()) || kind.name()? == "memoryview";
     if !bytes_like {
-        return Err(PyRuntimeError::new_err(format!("the body of http.response.body must be bytes, not {}", kind.name()?)));
+        return Err(PyRuntimeError::new_err(format!("the bytes of {kind_of_message} must be bytes, not {}", kind.name()?)));
     }
     Ok(py.get_type::<PyBytes>().call1((body,))?.cast_into()?)
 }

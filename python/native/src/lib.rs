@@ -7,6 +7,7 @@
 mod asgi;
 mod awaitables;
 mod cell;
+mod channel;
 mod control;
 mod environ;
 mod exchange;
@@ -18,6 +19,7 @@ mod response;
 mod scope;
 mod socket;
 mod stream;
+mod websocket;
 
 use pyo3::prelude::*;
 
@@ -33,6 +35,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("ClientDisconnected", module.py().get_type::<exchange::ClientDisconnected>())?;
     module.add_class::<input::Input>()?;
     module.add_class::<pool::WsgiPool>()?;
+    module.add_class::<websocket::WebSocket>()?;
     module.add_class::<response::Response>()?;
     module.add("ContractError", module.py().get_type::<response::ContractError>())?;
     module.add("PROTOCOL_VERSION", wire::PROTOCOL_VERSION)?;

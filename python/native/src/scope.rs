@@ -116,6 +116,31 @@ impl ScopeBuilder {
         Ok(scope)
     }
 
+    /// The scope of one WebSocket, and the subprotocols that the client offers ("WebSocket Connection Scope").
+    pub fn build_websocket<'py>(
+        &self,
+        py: Python<'py>,
+        head: &RequestHead<'_>,
+    ) -> PyResult<(Bound<'py, PyDict>, Vec<String>)> {
+        let scope = self.build(py, head)?;
+        scope.set_item(intern!(py, "type"), intern!(py, "websocket"))?;
+        scope.set_item(intern!(py, "scheme"), if head.https { intern!(py, "wss") } else { intern!(py, "ws") })?;
+        scope.del_item(intern!(py, "method"))?;
+        let subprotocols: Vec<String> = head
+            .fields
+            .iter()
+            .filter(|(name, _)| name.eq_ignore_ascii_case(b"sec-websocket-protocol"))
+            .flat_map(|(_, value)| value.split(|b| *b == b','))
+            .map(|name| String::from_utf8_lossy(name.trim_ascii()).into_owned())
+            .filter(|name| !name.is_empty())
+            .collect();
+        scope.set_item(intern!(py, "subprotocols"), PyList::new(py, &subprotocols)?)?;
+        let extensions = PyDict::new(py);
+        extensions.set_item(intern!(py, "websocket.http.response"), PyDict::new(py))?;
+        scope.set_item(intern!(py, "extensions"), extensions)?;
+        Ok((scope, subprotocols))
+    }
+
     fn server<'py>(&self, py: Python<'py>, head: &RequestHead<'_>) -> PyResult<Bound<'py, PyTuple>> {
         if let Some((addr, port, tuple)) = &self.reuse.get()?.server
             && **addr == *head.local_addr
