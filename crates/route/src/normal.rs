@@ -213,7 +213,8 @@ mod tests {
 
         #[test]
         fn escaping_a_letter_changes_nothing(before in path(), letter in b'a'..=b'z', after in path()) {
-            prop_assume!(!before.ends_with(b"%") && !before.ends_with(b"%2"));
+            // Otherwise the letter would be the end of an escape, not a letter.
+            prop_assume!(!before.iter().rev().take(2).any(|&byte| byte == b'%'));
             let mut escaped = before.clone();
             escape(&mut escaped, letter);
             escaped.extend_from_slice(&after);

@@ -343,9 +343,11 @@ mod tests {
     proptest! {
         /// Whatever a client sends, some answer comes, and it is the one of the path's normal form.
         #[test]
-        fn a_path_goes_where_its_normal_form_goes(path in "(/|\\.|%2e|%2F|a|b|%61|%|[ -~]){0,12}") {
+        fn a_path_goes_where_its_normal_form_goes(path in "(/|\\.|%2e|a|b|%61|%|[ -~]){0,12}") {
             let table = Table::new(["/a/*", "/a", "/b/{x}", "/{*rest}"].map(rule).into()).unwrap();
             let path = format!("/{path}").into_bytes();
+            // A path with an escaped slash has two normal forms; `no_spelling_dodges_a_rule` speaks of those.
+            prop_assume!(normal::with_slashes(&path).is_none());
             let normal = normal::normalise(&path).into_owned();
             let found = describe(table.find(b"GET", b"", &path));
             prop_assert_eq!(found, describe(table.find(b"GET", b"", &normal)));
