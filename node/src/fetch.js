@@ -7,6 +7,7 @@ const { Fields, FLAG, RESET, RequestHead } = require('./frames.js');
 const { RequestContexts } = require('./context.js');
 const { ContractError, describe } = require('./errors.js');
 const { EMPTY, LinkStream } = require('./stream.js');
+const { Handlers, openSocket } = require('./websocket.js');
 const {
   LeanRequest, NO_FIELDS, asBytes, isLeanResponse, kContent, kPairs, kReal, kReason, kSource, kStatus, kUsed,
 } = require('./web.js');
@@ -20,9 +21,11 @@ const fields = new Fields();
 
 /** One request and its response; for `LeanRequest`, the source of its body. */
 class FetchExchange extends LinkStream {
-  constructor(link, id, head, hasBody, service) {
+  constructor(link, id, head, hasBody, websocket, service) {
     super(link, id, !hasBody);
     this.head = head;
+    // The request asks for a WebSocket, and nothing has been answered yet.
+    this.websocket = websocket;
     this.hasBody = hasBody;
     this.service = service;
     this.aborted = false;
@@ -103,6 +106,7 @@ class FetchExchange extends LinkStream {
 
   /** What the handler returned. Anything but a response is the application's mistake. */
   respond(response) {
+    this.websocket = false;
     if (this.closed) {
       cancelBody(response);
       return;
@@ -289,12 +293,30 @@ class ServerInfo {
     const address = head.remoteAddress;
     return { address, family: address.includes(':') ? 'IPv6' : 'IPv4', port: head.remotePort };
   }
+
+  /**
+   * Makes the request's connection a WebSocket, whose events go to the module's `websocket` handlers: `data` becomes
+   * `ws.data`, `headers` go into the response. Returns false if the request does not ask for one; otherwise what
+   * `fetch` returns is of no matter.
+   */
+  upgrade(request, options) {
+    const exchange = request?.[kSource];
+    if (exchange === undefined || exchange.closed || exchange.websocket !== true) return false;
+    if (exchange.service.sockets === null) {
+      throw new TypeError('server.upgrade(request) needs the handlers `export default { fetch, websocket: { message(ws, data) {…} } }`');
+    }
+    openSocket(exchange, options);
+    exchange.websocket = false;
+    exchange.closed = true;
+    return true;
+  }
 }
 
 class FetchService {
-  /** `application` has `fetch(request, server)`. */
+  /** `application` has `fetch(request, server)`, and `websocket` if it takes WebSockets. */
   constructor(application) {
     this.application = application;
+    this.sockets = application.websocket === undefined ? null : new Handlers(application.websocket);
     this.info = new ServerInfo();
     this.contexts = new RequestContexts();
     this.closing = false;
@@ -305,7 +327,7 @@ class FetchService {
     const head = new RequestHead(buffer, start, end);
     const receivedEnd = (flags & FLAG.END) !== 0;
     const hasBody = !receivedEnd || head.bodyStart < end;
-    const exchange = new FetchExchange(link, id, head, hasBody, this);
+    const exchange = new FetchExchange(link, id, head, hasBody, (flags & FLAG.WEBSOCKET) !== 0, this);
     if (hasBody) {
       // Registered first: the handler may answer at once.
       link.streams.set(id, exchange);

@@ -8,6 +8,10 @@ const HEADER_BYTES = 12;
 const PAYLOAD_BYTES_MAX = 1_048_576;
 /** Body bytes a stream may send in each direction before the first CREDIT. */
 const INITIAL_CREDIT_BYTES = 262_144;
+/** What a WS_MESSAGE uses of its stream's credit beside its bytes. */
+const MESSAGE_COST = 64;
+/** Longest reason of a WS_CLOSE. */
+const CLOSE_REASON_BYTES_MAX = 123;
 /** Body bytes we put into one frame, so that one stream's download does not hold up the others on its link. */
 const BODY_FRAME_BYTES = 65_536;
 const RESET_TEXT_BYTES_MAX = 65_536;
@@ -430,12 +434,14 @@ class RequestHead {
 
 module.exports = {
   BODY_FRAME_BYTES,
+  CLOSE_REASON_BYTES_MAX,
   FLAG,
   Fields,
   FrameReader,
   FrameWriter,
   HEADER_BYTES,
   INITIAL_CREDIT_BYTES,
+  MESSAGE_COST,
   PAYLOAD_BYTES_MAX,
   RESET,
   RequestHead,

@@ -239,7 +239,8 @@ class DataLink extends Link {
     const target = this.streams.get(stream);
     if (target === undefined) {
       if (stream > this.lastStream || stream === 0) throw new ProtocolError(`frame type ${type} for stream ${stream}, never opened`);
-      if (type < TYPE.DATA || type > TYPE.CREDIT) throw new ProtocolError(`frame type ${type} on a data link`);
+      const known = (type >= TYPE.DATA && type <= TYPE.CREDIT) || type === TYPE.WSMESSAGE || type === TYPE.WSCLOSE;
+      if (!known) throw new ProtocolError(`frame type ${type} on a data link`);
       // The stream is closed; the frame crossed on the way.
       return;
     }
@@ -256,6 +257,14 @@ class DataLink extends Link {
       case TYPE.CREDIT:
         if (end - start !== 4) throw new ProtocolError('a CREDIT that is not 4 bytes');
         target.onCredit(buffer.readUInt32LE(start));
+        break;
+      case TYPE.WSMESSAGE:
+        if (target.onMessage === undefined) throw new ProtocolError(`WS_MESSAGE on stream ${stream}, which is no WebSocket`);
+        target.onMessage(buffer, start, end, flags);
+        break;
+      case TYPE.WSCLOSE:
+        if (target.onClose === undefined) throw new ProtocolError(`WS_CLOSE on stream ${stream}, which is no WebSocket`);
+        target.onClose(aux, buffer.utf8Slice(start, end));
         break;
       default:
         throw new ProtocolError(`frame type ${type} on a data link`);
