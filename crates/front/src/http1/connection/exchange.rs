@@ -162,7 +162,10 @@ impl<I: Io> Connection<I> {
             None if x.version == 10 => Framing::Close,
             None => Framing::Chunked,
         };
-        self.keep_alive &= !prepared.close && framing != Framing::Close;
+        // A whole answer ahead of the request's end: the rest of the body may never be read, and a connection that will
+        // be closed for that says so (RFC 9112 §9.6).
+        let early = end && !matches!(x.body, RequestBody::Done);
+        self.keep_alive &= !prepared.close && !early && framing != Framing::Close;
         let line = Line {
             version: x.version,
             status,
