@@ -40,6 +40,8 @@ const KEEP_CAPACITY: usize = 2 * 1024;
 /// Request bytes that are read and dropped after an early answer, so that the client can read it
 /// (RFC 9112 §9.6).
 const LINGER_BYTES_MAX: usize = 1 << 20;
+/// Unread request bytes that are dropped for the sake of keeping the connection.
+const DISCARD_BYTES_MAX: usize = 1 << 20;
 const LINGER_TIME: Duration = Duration::from_secs(2);
 /// What the access log says of a client that left before there was a status.
 const CLIENT_CLOSED: u16 = 499;
@@ -104,6 +106,8 @@ enum State {
     File(Box<(Body, After)>),
     /// Write what is left, then go on or close.
     Flush { then: After },
+    /// The answer is out and the application left the request's body unread: drop it, at most this much, and go on.
+    Discard { body: RequestBody, left: usize },
     /// The answer is out, the request is not read: drop this much of it, then close.
     Linger { left: usize },
 }
@@ -299,6 +303,13 @@ impl<I: Io> Connection<I> {
                     Poll::Ready(step) => step,
                     Poll::Pending => {
                         self.state = State::Flush { then };
+                        return Poll::Pending;
+                    }
+                },
+                State::Discard { mut body, mut left } => match self.poll_discard(cx, &mut body, &mut left) {
+                    Poll::Ready(step) => step,
+                    Poll::Pending => {
+                        self.state = State::Discard { body, left };
                         return Poll::Pending;
                     }
                 },
@@ -623,6 +634,48 @@ impl<I: Io> Connection<I> {
         })
     }
 
+    fn poll_discard(&mut self, cx: &mut Context<'_>, body: &mut RequestBody, left: &mut usize) -> Poll<Step> {
+        let thread = self.thread.clone();
+        self.enter(Phase::BodyIdle, Some(thread.active().settings.timeouts.body_idle), false);
+        loop {
+            let bytes = if self.input.is_empty() {
+                let mut scratch = thread.scratch.borrow_mut();
+                match self.poll_read(cx, &mut scratch) {
+                    Poll::Ready(Ok(n @ 1..)) => scratch[..n].to_vec(),
+                    Poll::Ready(_) => return Poll::Ready(Step::Abort),
+                    Poll::Pending => return self.deadline.poll(cx).map(|()| Step::Abort),
+                }
+            } else {
+                std::mem::take(&mut self.input)
+            };
+            let taken = match body {
+                RequestBody::Done => 0,
+                RequestBody::Length(rest) => {
+                    let taken = usize::try_from(*rest).unwrap_or(usize::MAX).min(bytes.len());
+                    *rest -= taken as u64;
+                    taken
+                }
+                RequestBody::Chunked(decoder) => match decoder.decode(&bytes, |_| {}) {
+                    Ok(taken) => taken,
+                    Err(_) => return Poll::Ready(Step::Abort),
+                },
+            };
+            let over = match body {
+                RequestBody::Done => true,
+                RequestBody::Length(rest) => *rest == 0,
+                RequestBody::Chunked(decoder) => decoder.is_done(),
+            };
+            if over {
+                self.keep_rest(bytes, taken);
+                return Poll::Ready(Step::Next(State::Head));
+            }
+            match left.checked_sub(taken) {
+                Some(rest) => *left = rest,
+                None => return Poll::Ready(Step::Next(State::Flush { then: After::Linger })),
+            }
+        }
+    }
+
     fn poll_linger(&mut self, cx: &mut Context<'_>, left: &mut usize) -> Poll<Step> {
         self.enter(Phase::Linger, Some(LINGER_TIME), false);
         let thread = self.thread.clone();
@@ -670,6 +723,16 @@ impl<I: Io> Connection<I> {
             self.out = Vec::new();
         }
         Poll::Ready(Ok(wrote))
+    }
+}
+
+impl RequestBody {
+    /// Whether what is left of it is worth dropping for the sake of keeping the connection.
+    fn is_soon_read(&self) -> bool {
+        match self {
+            RequestBody::Done | RequestBody::Chunked(_) => true,
+            RequestBody::Length(left) => *left <= DISCARD_BYTES_MAX as u64,
+        }
     }
 }
 

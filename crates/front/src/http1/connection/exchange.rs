@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use link::Incoming;
 use wire::ResetCode;
 
-use super::{Connection, Exchange, Io, OUT_HIGH, Phase, RequestBody, ResponseBody, State, Step, Tunnel};
+use super::{Connection, DISCARD_BYTES_MAX, Exchange, Io, OUT_HIGH, Phase, RequestBody, ResponseBody, State, Step, Tunnel};
 use crate::dispatch::Reply;
 use crate::fault::{Code, Fault};
 use crate::head::{is_hop_by_hop, is_token};
@@ -37,6 +37,10 @@ impl<I: Io> Connection<I> {
                     if x.response == ResponseBody::Done {
                         let read = matches!(x.body, RequestBody::Done);
                         let wanted = x.request.upstream.stream().is_some_and(|stream| !stream.local_ended());
+                        if !read && !wanted && self.keep_alive {
+                            let body = std::mem::replace(&mut x.body, RequestBody::Done);
+                            return Poll::Ready(Step::Next(State::Discard { body, left: DISCARD_BYTES_MAX }));
+                        }
                         if read || !wanted {
                             return Poll::Ready(Step::Next(State::Flush { then: self.after(read) }));
                         }
@@ -162,10 +166,10 @@ impl<I: Io> Connection<I> {
             None if x.version == 10 => Framing::Close,
             None => Framing::Chunked,
         };
-        // A whole answer ahead of the request's end: the rest of the body may never be read, and a connection that will
+        // A whole answer ahead of the request's end: the application may leave the rest unread. A connection that would
         // be closed for that says so (RFC 9112 §9.6).
-        let early = end && !matches!(x.body, RequestBody::Done);
-        self.keep_alive &= !prepared.close && !early && framing != Framing::Close;
+        let too_much = end && !x.body.is_soon_read();
+        self.keep_alive &= !prepared.close && !too_much && framing != Framing::Close;
         let line = Line {
             version: x.version,
             status,
