@@ -689,6 +689,15 @@ impl<I: Io> Connection<I> {
         }
     }
 
+    /// Makes the coming close a reset: the client learns that the response is not whole even where only the end of
+    /// the connection delimits it, and the kernel keeps nothing for a client that does not read.
+    fn cut(&self) {
+        if let Some(tcp) = self.io.tcp() {
+            // Where it can't be set, the close is an ordinary one.
+            let _ = socket2::SockRef::from(tcp).set_linger(Some(Duration::ZERO));
+        }
+    }
+
     // --- bytes ---
 
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {

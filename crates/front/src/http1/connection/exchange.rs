@@ -245,6 +245,10 @@ impl<I: Io> Connection<I> {
         x.request.log(&fault);
         let begun = x.response != ResponseBody::NotBegun;
         if begun {
+            // Elsewhere the missing end says it, and what has been sent still arrives.
+            if x.version == 10 && x.left.is_none() {
+                self.cut();
+            }
             return Some(Step::Abort);
         }
         let read = matches!(x.body, RequestBody::Done);
@@ -395,6 +399,7 @@ impl<I: Io> Connection<I> {
         }
         let fault = Fault::new(code, x.request.worker());
         if code == Code::ClientStalled {
+            self.cut();
             x.request.log(&fault);
             return Step::Abort;
         }
