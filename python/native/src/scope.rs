@@ -164,7 +164,7 @@ impl ScopeBuilder {
     }
 
     fn pair<'py>(&self, py: Python<'py>, name: &[u8], value: &[u8]) -> PyResult<Bound<'py, PyTuple>> {
-        if name.len() + value.len() > PAIR_BYTES_MAX || is_secret(name) {
+        if name.len() + value.len() > PAIR_BYTES_MAX || is_secret(name) || is_unique(name) {
             return make_pair(py, name, value);
         }
         let slot = (hash(name, value) as usize) % PAIRS;
@@ -190,6 +190,11 @@ pub fn is_secret(name: &[u8]) -> bool {
         19 => name.eq_ignore_ascii_case(b"proxy-authorization"),
         _ => false,
     }
+}
+
+/// Fields that no two requests share: keeping them would only drive others out.
+fn is_unique(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"x-request-id")
 }
 
 fn make_pair<'py>(py: Python<'py>, name: &[u8], value: &[u8]) -> PyResult<Bound<'py, PyTuple>> {
