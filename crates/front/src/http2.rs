@@ -1,5 +1,7 @@
 //! HTTP/2 (RFC 9113) on the crate `h2`: one task a connection, one task a request.
 
+mod websocket;
+
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -51,7 +53,8 @@ pub async fn serve<I: Io + 'static>(thread: Rc<Thread>, io: I, peer: Peer, read:
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(SEND_BUFFER)
-        .max_pending_accept_reset_streams(PENDING_RESETS_MAX);
+        .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
+        .enable_connect_protocol();
     let handshake = builder.handshake::<_, Bytes>(Prefixed { read: Bytes::from(read), io });
     let Ok(Ok(mut connection)) = tokio::time::timeout(timeouts.header, handshake).await else { return };
     let peer = Rc::new(RefCell::new(peer));
@@ -129,7 +132,9 @@ async fn exchange(
             send_answer(&thread, &mut respond, &lookup.route, answer, accept(&parts), is_head).await;
         }
         Plan::Service(request) => {
-            let body_done = body.is_end_stream();
+            // A WebSocket's bytes are no body: they wait until it is accepted.
+            let websocket = request.head().is_some_and(|head| head.fields.get("upgrade").is_some());
+            let body_done = websocket || body.is_end_stream();
             let exchange = Exchange {
                 deadline: thread.deadlines.register(),
                 thread,
@@ -139,6 +144,9 @@ async fn exchange(
                 body_done,
                 body_bytes: 0,
                 is_head,
+                websocket,
+                upgraded: None,
+                tunnel_head: None,
                 out: None,
                 pending: Bytes::new(),
                 pending_end: false,
@@ -222,7 +230,10 @@ fn read_head<'a>(
     body: &RecvStream,
     cookies: Option<&'a [u8]>,
 ) -> Result<Head<'a>, Fault> {
-    if parts.method == http::Method::CONNECT {
+    let connect = parts.method == http::Method::CONNECT;
+    let protocol = parts.extensions.get::<h2::ext::Protocol>();
+    let websocket = connect && protocol.is_some_and(|protocol| protocol.as_str() == "websocket");
+    if connect && !websocket {
         return Err(Fault::new(Code::NotImplemented, "CONNECT"));
     }
     let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
@@ -243,10 +254,16 @@ fn read_head<'a>(
     }
     let mut fields: SmallVec<[Field<'a>; 32]> = SmallVec::new();
     fields.push((b"host", host));
+    if websocket {
+        // As over HTTP/1.1, where the key would be the client's own: RFC 8441 §5 has none.
+        fields.push((b"upgrade", b"websocket"));
+        fields.push((b"sec-websocket-key", ::websocket::handshake::MADE_UP_KEY.as_bytes()));
+    }
     let mut cookie_sent = false;
     for (name, value) in &parts.headers {
         match name.as_str() {
             "host" => {}
+            "upgrade" | "sec-websocket-key" if websocket => {}
             "cookie" => {
                 if let Some(cookies) = cookies {
                     if !std::mem::replace(&mut cookie_sent, true) {
@@ -262,16 +279,16 @@ fn read_head<'a>(
     let length = parts.headers.get("content-length").and_then(|v| crate::head::parse_content_length(v.as_bytes()));
     Ok(Head {
         version: 20,
-        method: parts.method.as_str().as_bytes(),
+        method: if websocket { b"GET" } else { parts.method.as_str().as_bytes() },
         target,
         host,
         fields,
         body: match length {
-            _ if body.is_end_stream() => BodyLength::Empty,
+            _ if websocket || body.is_end_stream() => BodyLength::Empty,
             Some(n) => BodyLength::Known(n),
             None => BodyLength::Unknown,
         },
-        upgrade: false,
+        upgrade: websocket,
         expect_continue: false,
         connection_options: false,
     })
@@ -326,6 +343,11 @@ struct Exchange<'b> {
     body_done: bool,
     body_bytes: u64,
     is_head: bool,
+    /// The request asks for a WebSocket.
+    websocket: bool,
+    upgraded: Option<websocket::Upgraded>,
+    /// The beginning of the application's own answer to an upgrade.
+    tunnel_head: Option<Vec<u8>>,
     out: Option<SendStream<Bytes>>,
     /// Response bytes that wait for the client's window.
     pending: Bytes,
@@ -360,6 +382,10 @@ impl Exchange<'_> {
     async fn run(mut self) {
         std::future::poll_fn(|cx| self.poll(cx)).await;
         self.request.record(&self.thread, self.status, self.body_sent);
+        if let (Some(upgraded), Some(out)) = (self.upgraded, self.out) {
+            // Boxed, so that ordinary exchanges carry no room for it.
+            Box::pin(websocket::run(upgraded, self.thread, out, self.body)).await;
+        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -461,7 +487,12 @@ impl Exchange<'_> {
                     let _ = self.respond.send_informational(response);
                 }
             }
+            // The client would take it for a WebSocket (RFC 8441 §5).
+            Incoming::Response { status: 200..=299, .. } if self.websocket => {
+                self.break_off(Fault::new(Code::AppBrokeHttp, "it answers a WebSocket handshake with a plain response"));
+            }
             Incoming::Response { status, payload, end } => self.on_response(status, &payload, end),
+            Incoming::Data { bytes, end } if self.tunnel_head.is_some() => self.on_tunnel(&bytes, end),
             Incoming::Data { bytes, end } => self.on_data(bytes, end),
             Incoming::Trailers { payload } => {
                 if let Ok(fields) = wire::field_list(wire::Kind::Trailers, &payload) {
@@ -485,11 +516,13 @@ impl Exchange<'_> {
                 };
                 self.fail(Fault::new(code, format!("{}: {text}", self.worker())));
             }
-            // The link lets these through only for a request that carries the flag WEBSOCKET.
-            Incoming::WsAccept { .. } | Incoming::WsMessage { .. } | Incoming::WsClose { .. } => {
+            Incoming::WsAccept { payload } => self.on_websocket(&payload),
+            Incoming::Tunnel { bytes, end } => self.on_tunnel(&bytes, end),
+            // The link lets these through only after WsAccept, which has taken the stream away.
+            Incoming::WsMessage { .. } | Incoming::WsClose { .. } => {
                 self.break_off(Fault::new(Code::WorkerBrokeProtocol, self.worker()));
             }
-            Incoming::Lost { .. } | Incoming::Tunnel { .. } => self.fail(Fault::new(Code::WorkerDied, self.worker())),
+            Incoming::Lost { .. } => self.fail(Fault::new(Code::WorkerDied, self.worker())),
         }
     }
 

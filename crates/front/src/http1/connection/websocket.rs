@@ -67,7 +67,8 @@ impl<I: Io> Connection<I> {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            if progress {
+            // Before the deadline is armed, which puts it off.
+            if progress || socket.on_time(&mut self.out) {
                 self.phase = Phase::Unbounded;
                 continue;
             }
@@ -83,9 +84,6 @@ impl<I: Io> Connection<I> {
                 socket.client_gone();
                 return Poll::Ready(Step::Abort);
             }
-            socket.on_time(&mut self.out);
-            // Armed anew above.
-            self.phase = Phase::Unbounded;
         }
     }
 
