@@ -28,7 +28,10 @@ KINDS = [
 ]
 
 CONFORMANCE = ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "10.*", "12.1.1", "12.2.2", "13.3.3", "13.7.4"]
-"""Cases of Autobahn that take a moment; `cargo xtask conformance` runs all of them."""
+"""Cases of Autobahn that take a moment."""
+
+ALL_CASES = os.environ.get("E2E_CONFORMANCE") == "all"
+"""`cargo xtask conformance` runs all 517."""
 
 
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.name)
@@ -130,13 +133,14 @@ def test_an_application_that_fails_costs_its_socket_only(shared, kind):
     server.wait_for("asked to", since=mark)
 
 
-@pytest.mark.parametrize("kind", [BARE, NATIVE], ids=lambda kind: kind.name)
+@pytest.mark.timeout(3600 if ALL_CASES else 300)
+@pytest.mark.parametrize("kind", [BARE, NATIVE, Kind("sockets-ws", "sockets-ws.js")], ids=lambda kind: kind.name)
 def test_the_autobahn_cases(serve, kind):
     # kosoku's compression cases cannot read messages that come uncompressed, though RFC 7692 §6 allows them.
     server = serve(kind.config() + "[websocket]\ncompression_min_bytes = 0\n").ready()
     # Raises when a case does not pass.
-    results = asyncio.run(run_fuzzingclient(url(server), CONFORMANCE, concurrency=4))
-    assert len(results) > 240
+    results = asyncio.run(run_fuzzingclient(url(server), None if ALL_CASES else CONFORMANCE, concurrency=2))
+    assert len(results) >= (517 if ALL_CASES else 250)
 
 
 def test_what_is_no_handshake_is_answered_as_such(shared):

@@ -27,6 +27,7 @@ Chores:
   test [SUITE…] [ARGS…]   Run every suite, or the named ones: rust, tidy, fuzz, node, python, e2e
                           Arguments after the suites go to a single suite's runner:
                           cargo xtask test e2e -k reload
+  conformance             Run all 517 WebSocket cases of Autobahn against every kind of endpoint; takes minutes
   bench [ARGS…]           Measure Bireme against its peers; writes bench/results/ (see bench --help)
   tidy                    Check the crates' dependency directions and the rule about unsafe code
   prepare                 Only install what demo and test need
@@ -60,6 +61,7 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
         "build" => package::build(&places).map(|_| ExitCode::SUCCESS),
         "demo" => demo::run(&places, rest),
         "test" => suites::run(&places, rest),
+        "conformance" => suites::conformance(&places),
         "bench" => bench::run(&places, rest),
         "tidy" => tidy::check(&places).map(|_| ExitCode::SUCCESS),
         "prepare" => suites::prepare_all(&places).map(|_| ExitCode::SUCCESS),

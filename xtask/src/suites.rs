@@ -76,6 +76,16 @@ pub fn prepare_all(places: &Places) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The WebSocket cases that `test e2e` runs a part of, all of them.
+pub fn conformance(places: &Places) -> anyhow::Result<ExitCode> {
+    package::build(places)?;
+    let start = Instant::now();
+    let mut command = e2e(places, &["test_websockets.py".into(), "-k".into(), "autobahn".into()])?;
+    command.env("E2E_CONFORMANCE", "all");
+    let counts = counted("Autobahn cases by kosoku", &mut command, pytest_counts)?;
+    Ok(summarise(&[("conform", counts, start.elapsed())]))
+}
+
 fn summarise(results: &[(&str, Counts, Duration)]) -> ExitCode {
     say("\n━━ summary ━━");
     let mut total = Counts::default();
@@ -137,19 +147,46 @@ fn run_fuzz(places: &Places, arguments: &[String]) -> anyhow::Result<Counts> {
         .env("CARGO_TARGET_DIR", &target)
         .env("CARGO_ENCODED_RUSTFLAGS", COVERAGE.join("\x1f"));
     steps::run_loud("Build the fuzz target", &mut build)?;
-    let corpus = target.join("corpus/frames");
-    std::fs::create_dir_all(&corpus)?;
     let crashes = target.join("crashes/");
     std::fs::create_dir_all(&crashes)?;
-    let mut fuzzer = Command::new(target.join(&triple).join("release/frames"));
+    let mut total = Counts::default();
+    for name in FUZZ_TARGETS {
+        let counts = run_fuzz_target(&FuzzRun { name, fuzz: &fuzz, target: &target, triple: &triple, seconds }, arguments)?;
+        total.passed += counts.passed;
+        total.failed += counts.failed;
+    }
+    Ok(total)
+}
+
+/// Codecs that peers write to; each gets its share of the time.
+const FUZZ_TARGETS: [&str; 2] = ["frames", "websocket"];
+
+struct FuzzRun<'a> {
+    name: &'a str,
+    fuzz: &'a Path,
+    target: &'a Path,
+    triple: &'a str,
+    /// For all targets together.
+    seconds: u64,
+}
+
+fn run_fuzz_target(run: &FuzzRun<'_>, arguments: &[String]) -> anyhow::Result<Counts> {
+    let corpus = run.target.join("corpus").join(run.name);
+    std::fs::create_dir_all(&corpus)?;
+    let crashes = run.target.join("crashes/");
+    let seconds = (run.seconds / FUZZ_TARGETS.len() as u64).max(1);
+    let mut fuzzer = Command::new(run.target.join(run.triple).join("release").join(run.name));
+    fuzzer.arg(&corpus);
+    // The seeds are a link's frames.
+    if run.name == "frames" {
+        fuzzer.arg(run.fuzz.join("seeds"));
+    }
     fuzzer
-        .arg(&corpus)
-        .arg(fuzz.join("seeds"))
         .arg(format!("-max_total_time={seconds}"))
         .arg(format!("-artifact_prefix={}/", crashes.display()))
         .args(["-max_len=4096", "-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1"])
         .args(arguments);
-    counted(&format!("Fuzz the codec for {seconds} s"), &mut fuzzer, fuzz_counts)
+    counted(&format!("Fuzz {} for {seconds} s", run.name), &mut fuzzer, fuzz_counts)
 }
 
 fn host_triple() -> anyhow::Result<String> {
@@ -244,6 +281,10 @@ fn build_next(places: &Places, node_apps: &Path) -> anyhow::Result<()> {
 }
 
 fn run_e2e(places: &Places, arguments: &[String]) -> anyhow::Result<Counts> {
+    counted("pytest tests/e2e", &mut e2e(places, arguments)?, pytest_counts)
+}
+
+fn e2e(places: &Places, arguments: &[String]) -> anyhow::Result<Command> {
     let prepared = prepare_e2e(places)?;
     let mut command = pytest(&prepared.tests, &places.root.join("tests/e2e"), arguments);
     command
@@ -251,7 +292,7 @@ fn run_e2e(places: &Places, arguments: &[String]) -> anyhow::Result<Counts> {
         .env("E2E_VENV", prepared.apps)
         .env("E2E_VENVS", prepared.venvs)
         .env("E2E_SCREENSHOTS", places.target.join("screenshots"));
-    counted("pytest tests/e2e", &mut command, pytest_counts)
+    Ok(command)
 }
 
 fn pytest(venv: &Path, folder: &Path, arguments: &[String]) -> Command {
