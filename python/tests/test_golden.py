@@ -36,6 +36,9 @@ KINDS = {
     "INFORMATIONAL": INFORMATIONAL, "TUNNEL": TUNNEL,
 }
 
+# The flag of a REQUEST whose WebSocket handshake the front has checked.
+WEBSOCKET = 0x04
+
 # Frames of WebSockets are none of the fake front's business yet.
 HTTP_FRAMES = [golden for golden in GOLDEN["frames"] if golden["kind"] in KINDS]
 
@@ -100,12 +103,15 @@ def test_the_worker_reads_golden_requests(serve, golden):
     app.link.connection.sendall(bytes.fromhex(golden["hex"]))
     scope = app.link.collect(golden["stream"]).json()
     path, _, query = request["target"].partition("?")
+    websocket = bool(golden["flags"] & WEBSOCKET)
+    scheme = {"http": "ws", "https": "wss"}[request["scheme"]] if websocket else request["scheme"]
     assert scope == {
-        "method": request["method"],
+        "type": "websocket" if websocket else "http",
+        "method": None if websocket else request["method"],
         "raw_path": request["prefix"] + path,
         "query_string": query,
         "root_path": request["prefix"],
-        "scheme": request["scheme"],
+        "scheme": scheme,
         "http_version": {10: "1.0", 11: "1.1", 20: "2"}[request["version"]],
         "client": [request["remote_addr"], request["remote_port"]] if request["remote_addr"] else None,
         "server": [request["local_addr"], request["local_port"]] if request["local_addr"] else None,

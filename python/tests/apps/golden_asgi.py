@@ -4,15 +4,17 @@ import json
 
 
 async def app(scope, receive, send):
-    assert scope["type"] == "http"
+    # A WebSocket is denied with the same answer that a request gets.
+    answer = {"http": "http.response", "websocket": "websocket.http.response"}[scope["type"]]
     message = await receive()
-    found = {key: scope[key] for key in ("method", "root_path", "scheme", "http_version", "client", "server")}
+    keys = ("type", "method", "root_path", "scheme", "http_version", "client", "server")
+    found = {key: scope.get(key) for key in keys}
     found["raw_path"] = scope["raw_path"].decode("latin-1")
     found["query_string"] = scope["query_string"].decode("latin-1")
     found["headers"] = [[name.decode("latin-1"), value.decode("latin-1")] for name, value in scope["headers"]]
-    found["body"] = message["body"].decode("latin-1")
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": json.dumps(found).encode()})
+    found["body"] = message.get("body", b"").decode("latin-1")
+    await send({"type": f"{answer}.start", "status": 200, "headers": []})
+    await send({"type": f"{answer}.body", "body": json.dumps(found).encode()})
 
 
 async def respond(scope, receive, send):
