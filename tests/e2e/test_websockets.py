@@ -323,3 +323,17 @@ def test_a_program_with_ws_is_reached_over_http2(shared):
     assert "sec-websocket-accept" not in socket.response
     socket.send(1, b"hi")
     assert socket.frame() == (1, b"/chat?x=1 hi")
+
+
+def test_open_sockets_take_no_places_of_requests(serve):
+    server = serve(BARE.config("threads = 1", in_flight_max=2, queue_timeout="1s")).ready()
+
+    async def talk():
+        opened = [await connect(url(server)) for _ in range(5)]
+        assert await asyncio.to_thread(lambda: server.get("/").status_code) == 200
+        for socket in opened:
+            await socket.send("here")
+            assert await socket.recv() == "here"
+            await socket.close()
+
+    asyncio.run(talk())

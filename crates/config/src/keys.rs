@@ -348,7 +348,7 @@ keys! {
         "queue_timeout" TIME_OR_ZERO, Is("10s"),
             "Longest wait for a worker; beyond, the answer is 503.";
         "in_flight_max" count(1, LARGE), Is("1024"),
-            "Requests that one worker holds at once, from each front thread.";
+            "Requests that one worker holds at once, from each front thread. Open WebSockets do not count.";
         "recycle_requests" Kind::Count { min: 1, max: LARGE, off: true }, Is("off"),
             "Requests after which a worker is replaced.";
         "recycle_memory" Kind::Bytes { min: 16 << 20, max: ANY, off: true }, Is("off"),

@@ -106,7 +106,7 @@ impl Pool {
         let most = self.limits.get().streams_per_link_max;
         let link = (0..active.len())
             .map(|i| &active[(turn.wrapping_add(i)) % active.len()])
-            .filter(|link| link.open_streams() < most)
+            .filter(|link| link.requests_in_flight() < most)
             .min_by_key(|link| link.worker().in_flight.load(Ordering::Relaxed))?;
         link.open(frame, body_sent)
     }

@@ -32,11 +32,13 @@ pub struct Link {
     socket: UnixStream,
     out: RefCell<Outgoing>,
     streams: RefCell<FxHashMap<u32, Rc<RefCell<State>>>>,
+    /// Streams that are WebSockets or tunnels.
+    upgraded: Cell<usize>,
     next_stream: Cell<u32>,
     driver: RefCell<Option<Waker>>,
     retired: Cell<bool>,
     condemned: Cell<bool>,
-    /// Called when a stream has ended, so that a waiting request may take its place.
+    /// Called when a request is no longer in flight, so that a waiting one may take its place.
     on_stream_end: RefCell<Option<OnStreamEnd>>,
 }
 
@@ -67,6 +69,7 @@ impl Link {
             socket: UnixStream::from_std(socket)?,
             out: RefCell::default(),
             streams: RefCell::default(),
+            upgraded: Cell::new(0),
             next_stream: Cell::new(1),
             driver: RefCell::new(None),
             retired: Cell::new(false),
@@ -80,12 +83,13 @@ impl Link {
         &self.worker
     }
 
-    /// Streams open on this link.
-    pub fn open_streams(&self) -> usize {
-        self.streams.borrow().len()
+    /// Requests in flight on this link: its open streams without WebSockets and tunnels, which would otherwise take the
+    /// places of requests for as long as their clients stay.
+    pub fn requests_in_flight(&self) -> usize {
+        self.streams.borrow().len() - self.upgraded.get()
     }
 
-    /// Sets what is called after each end of a stream.
+    /// Sets what is called when a stream has ended or become a WebSocket or a tunnel.
     pub fn set_on_stream_end(&self, callback: Rc<dyn Fn()>) {
         *self.on_stream_end.borrow_mut() = Some(OnStreamEnd(callback));
     }
@@ -163,15 +167,19 @@ impl Link {
     }
 
     fn forget(&self, id: u32) {
-        let removed = self.streams.borrow_mut().remove(&id);
-        if removed.is_none() {
-            return;
+        let Some(removed) = self.streams.borrow_mut().remove(&id) else { return };
+        if removed.borrow().upgraded {
+            self.upgraded.set(self.upgraded.get() - 1);
         }
         self.worker.in_flight.fetch_sub(1, Ordering::Relaxed);
         self.worker.served.fetch_add(1, Ordering::Relaxed);
         if self.retired.get() {
             self.wake_driver();
         }
+        self.tell_of_room();
+    }
+
+    fn tell_of_room(&self) {
         let callback = self.on_stream_end.borrow().clone();
         if let Some(OnStreamEnd(callback)) = callback {
             callback();
@@ -184,6 +192,7 @@ impl Link {
             out.total_before + out.written as u64
         };
         let streams: Vec<_> = self.streams.borrow_mut().drain().collect();
+        self.upgraded.set(0);
         self.worker.in_flight.fetch_sub(streams.len() as u32, Ordering::Relaxed);
         for (_, state) in streams {
             let mut state = state.borrow_mut();
@@ -309,11 +318,17 @@ impl Link {
         };
         let mut stream = state.borrow_mut();
         let event = read_event(&mut stream, kind, flags, aux, payload).map_err(|e| format!("stream {id}: {e}"))?;
+        let upgraded = matches!(event, Some(Incoming::Tunnel { .. } | Incoming::WsAccept { .. }));
+        stream.upgraded |= upgraded;
         if let Some(event) = event {
             stream.push(event);
         }
         let closed = stream.closed();
         drop(stream);
+        if upgraded {
+            self.upgraded.set(self.upgraded.get() + 1);
+            self.tell_of_room();
+        }
         if closed {
             self.forget(id);
         }

@@ -102,6 +102,8 @@ pub(crate) struct State {
     pub(crate) websocket: bool,
     /// The worker has accepted a WebSocket.
     pub(crate) accepted: bool,
+    /// It is a WebSocket or a tunnel: open for as long as the client likes, and not a request in flight.
+    pub(crate) upgraded: bool,
     /// Position in the link's outgoing byte count at which the request's frame begins.
     pub(crate) sent_at: u64,
 }
@@ -129,6 +131,7 @@ impl State {
             upgrade: flags & wire::FLAG_UPGRADE != 0,
             websocket: flags & wire::FLAG_WEBSOCKET != 0,
             accepted: false,
+            upgraded: false,
             sent_at,
         }
     }
