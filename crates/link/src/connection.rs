@@ -461,3 +461,65 @@ fn spend(stream: &mut State, bytes: usize) -> Result<(), String> {
         .ok_or_else(|| format!("{bytes} body bytes with a credit of {}", stream.receive_credit))?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ASKED: u8 = FLAG_END | wire::FLAG_UPGRADE | wire::FLAG_WEBSOCKET;
+
+    fn check(stream: &mut State, kind: Kind, flags: u8, aux: u16, payload: &'static [u8]) -> Result<(), String> {
+        read_event(stream, kind, flags, aux, Bytes::from_static(payload)).map(drop)
+    }
+
+    /// A WebSocket that its worker has accepted.
+    fn accepted() -> State {
+        let mut stream = State::new(0, ASKED, 0);
+        assert!(stream.local_end);
+        check(&mut stream, Kind::WsAccept, 0, 0, b"\0\0").unwrap();
+        stream
+    }
+
+    #[test]
+    fn accepting_a_websocket_opens_the_front_s_half_again() {
+        let stream = accepted();
+        assert!(!stream.local_end && !stream.closed());
+        let mut tunnel = State::new(0, FLAG_END | wire::FLAG_UPGRADE, 0);
+        check(&mut tunnel, Kind::Tunnel, 0, 0, b"").unwrap();
+        assert!(!tunnel.local_end);
+    }
+
+    #[test]
+    fn a_websocket_is_accepted_once_and_only_where_one_was_asked_for() {
+        let mut plain = State::new(0, FLAG_END | wire::FLAG_UPGRADE, 0);
+        assert!(check(&mut plain, Kind::WsAccept, 0, 0, b"\0\0").is_err());
+        assert!(check(&mut plain, Kind::WsMessage, FLAG_END, 0, b"early").is_err());
+        assert!(check(&mut accepted(), Kind::WsAccept, 0, 0, b"\0\0").is_err());
+        assert!(check(&mut accepted(), Kind::Data, 0, 0, b"raw").is_err());
+        assert!(check(&mut accepted(), Kind::Trailers, FLAG_END, 0, b"\0\0").is_err());
+    }
+
+    #[test]
+    fn messages_use_credit_for_more_than_their_bytes() {
+        let mut stream = accepted();
+        let most = wire::INITIAL_CREDIT / wire::MESSAGE_COST;
+        for _ in 0..most {
+            check(&mut stream, Kind::WsMessage, FLAG_END, 0, b"").unwrap();
+        }
+        assert!(check(&mut stream, Kind::WsMessage, FLAG_END, 0, b"").is_err());
+    }
+
+    #[test]
+    fn a_websocket_ends_with_a_code_that_means_something() {
+        for code in [0, 999, 1004, 1015, 2999, 5000] {
+            assert!(check(&mut accepted(), Kind::WsClose, FLAG_END, code, b"").is_err(), "{code}");
+        }
+        for code in [1000, 1005, 1006, 1012, 3000, 4999] {
+            let mut stream = accepted();
+            check(&mut stream, Kind::WsClose, FLAG_END, code, b"why").unwrap();
+            assert!(stream.remote_end && !stream.local_end);
+            assert!(check(&mut stream, Kind::WsMessage, FLAG_END, 0, b"late").is_err());
+        }
+        assert!(check(&mut accepted(), Kind::WsClose, FLAG_END, 1000, b"\xff").is_err());
+    }
+}
