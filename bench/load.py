@@ -31,8 +31,8 @@ def wrk(program: Path, url: str, connections: int, seconds: int) -> Sample:
     return Sample(
         requests=int(re.search(r"(\d+) requests in", said)[1]),
         rate=float(re.search(r"Requests/sec:\s+([\d.]+)", said)[1]),
-        p50_us=time_us(re.search(r"50%\s+(\S+)", said)[1]),
-        p99_us=time_us(re.search(r"99%\s+(\S+)", said)[1]),
+        p50_us=time_us(re.search(r"(?m)^\s+50%\s+(\S+)$", said)[1]),
+        p99_us=time_us(re.search(r"(?m)^\s+99%\s+(\S+)$", said)[1]),
     )
 
 
