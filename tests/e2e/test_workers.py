@@ -509,7 +509,8 @@ def test_variables_of_the_link_do_not_reach_the_application(serve, tmp_path):
 
 def test_least_loaded_worker_is_chosen(serve):
     server = serve(NODE_FETCH.config("threads = 1", workers=2)).ready()
-    eventually(lambda: len(server.workers()) == 2)
+    for worker in ("app#1", "app#2"):
+        server.wait_for(f"{worker} is ready")
     with Wire(server.port) as busy:
         busy.request("GET", "/stream?key=busy").head()
         with server.client() as client:
