@@ -6,6 +6,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use wire::ResetCode;
+
 /// Who failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Side {
@@ -133,6 +135,19 @@ codes! {
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+/// What a worker's RESET means for its request.
+impl From<ResetCode> for Code {
+    fn from(code: ResetCode) -> Code {
+        match code {
+            ResetCode::Protocol => Code::AppBrokeHttp,
+            ResetCode::TooLarge => Code::BodyTooLarge,
+            ResetCode::Deadline => Code::ResponseTimeout,
+            ResetCode::Refused => Code::WorkerRefused,
+            ResetCode::Internal | ResetCode::NoError | ResetCode::Cancelled => Code::AppFailed,
+        }
     }
 }
 

@@ -507,14 +507,7 @@ impl Exchange<'_> {
                 self.on_data(Bytes::new(), true);
             }
             Incoming::Reset { code, text } => {
-                let code = match code {
-                    ResetCode::Protocol => Code::AppBrokeHttp,
-                    ResetCode::TooLarge => Code::BodyTooLarge,
-                    ResetCode::Deadline => Code::ResponseTimeout,
-                    ResetCode::Refused => Code::WorkerRefused,
-                    ResetCode::Internal | ResetCode::NoError | ResetCode::Cancelled => Code::AppFailed,
-                };
-                self.fail(Fault::new(code, format!("{}: {text}", self.worker())));
+                self.fail(Fault::new(code.into(), format!("{}: {text}", self.worker())));
             }
             Incoming::WsAccept { payload } => self.on_websocket(&payload),
             Incoming::Tunnel { bytes, end } => self.on_tunnel(&bytes, end),

@@ -170,11 +170,6 @@ impl Stream {
         Poll::Pending
     }
 
-    /// The next thing the worker said, if it is already here.
-    pub fn try_incoming(&self) -> Option<Incoming> {
-        self.state.borrow_mut().events.pop_front()
-    }
-
     /// Says that body bytes have left the front, so that the worker may send more. Grants are gathered:
     /// a CREDIT leaves when half of the window is used.
     pub fn consumed(&self, bytes: usize) {

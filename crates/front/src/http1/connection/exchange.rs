@@ -129,14 +129,7 @@ impl<I: Io> Connection<I> {
             }
             Incoming::WsAccept { payload } => self.on_websocket(x, &payload),
             Incoming::Reset { code, text } => {
-                let code = match code {
-                    ResetCode::Protocol => Code::AppBrokeHttp,
-                    ResetCode::TooLarge => Code::BodyTooLarge,
-                    ResetCode::Deadline => Code::ResponseTimeout,
-                    ResetCode::Refused => Code::WorkerRefused,
-                    ResetCode::Internal | ResetCode::NoError | ResetCode::Cancelled => Code::AppFailed,
-                };
-                let fault = Fault::new(code, format!("{}: {text}", x.request.worker()));
+                let fault = Fault::new(code.into(), format!("{}: {text}", x.request.worker()));
                 self.fail(x, fault)
             }
             // The link lets these through only after WsAccept, which has taken the stream away.
