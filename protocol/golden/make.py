@@ -11,6 +11,7 @@ KINDS = {
     "HELLO": 0x01, "READY": 0x02, "FAILED": 0x03, "DRAIN": 0x04, "PING": 0x05, "PONG": 0x06,
     "REQUEST": 0x10, "RESPONSE": 0x11, "DATA": 0x12, "TRAILERS": 0x13, "RESET": 0x14, "CREDIT": 0x15,
     "INFORMATIONAL": 0x16, "TUNNEL": 0x17, "WSACCEPT": 0x20, "WSMESSAGE": 0x21, "WSCLOSE": 0x22,
+    "SUBSCRIBE": 0x40, "UNSUBSCRIBE": 0x41, "PUBLISH": 0x42, "MESSAGE": 0x43, "PRESENCE": 0x44, "QUERY": 0x45, "ANSWER": 0x46,
 }
 END, UPGRADE, WEBSOCKET, TEXT = 0x01, 0x02, 0x04, 0x02
 
@@ -54,6 +55,9 @@ def payload(frame):
         return response(frame["response"])
     if "fields" in frame:
         return field_list(frame["fields"])
+    if "topic" in frame:
+        topic = frame["topic"].encode()
+        return struct.pack("<H", len(topic)) + topic + raw(frame["rest"])
     if "credit" in frame:
         return struct.pack("<I", frame["credit"])
     return raw(frame.get("payload", ""))
@@ -99,6 +103,14 @@ FRAMES = [
     {"name": "an empty message", "kind": "WSMESSAGE", "flags": END, "stream": 5, "payload": ""},
     {"name": "a WebSocket closed", "kind": "WSCLOSE", "flags": END, "aux": 1000, "stream": 5, "payload": "bye"},
     {"name": "a WebSocket broken off", "kind": "WSCLOSE", "flags": END, "aux": 1006, "stream": 5, "payload": ""},
+    {"name": "a socket that joins a topic", "kind": "SUBSCRIBE", "flags": 0, "aux": 1, "stream": 5, "topic": "room/1", "rest": "ann"},
+    {"name": "a socket that leaves a topic", "kind": "UNSUBSCRIBE", "flags": 0, "aux": 1, "stream": 5, "topic": "room/1", "rest": ""},
+    {"name": "a worker that watches a topic", "kind": "SUBSCRIBE", "flags": 4, "stream": 0, "topic": "\u00e9", "rest": ""},
+    {"name": "a message for a topic", "kind": "PUBLISH", "flags": TEXT, "aux": 1, "stream": 5, "topic": "room/1", "rest": "hello"},
+    {"name": "a topic's message for a worker", "kind": "MESSAGE", "flags": 0, "stream": 0, "topic": "t", "rest": "\u0000\u00ff"},
+    {"name": "a socket has joined", "kind": "PRESENCE", "flags": END, "stream": 0, "topic": "t", "rest": "\u0002\u0000\u0000\u0000ann"},
+    {"name": "a question for topics", "kind": "QUERY", "flags": 0, "stream": 0, "payload": "\u0007\u0000\u0000\u0000"},
+    {"name": "the end of the answer", "kind": "ANSWER", "flags": END, "stream": 0, "payload": "\u0007\u0000\u0000\u0000"},
     {"name": "hello", "kind": "HELLO", "flags": 0, "aux": 1, "stream": 0,
      "payload": '{"token":"t","link":0,"pid":1,"language":"node","version":"24.0.0"}'},
     {"name": "ready", "kind": "READY", "flags": 0, "stream": 0, "payload": '{"kind":"asgi","notes":[]}'},

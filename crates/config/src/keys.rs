@@ -301,6 +301,10 @@ keys! {
             "Compress each message with those before it in mind: smaller, for about 300 KiB of memory a socket.";
         "window_bits_max" count(9, 15), Is("15"),
             "Size of the compressor's window, as a power of two.";
+        "topic_queue_bytes_max" Kind::Bytes { min: 16384, max: 1 << 30, off: false }, Is("1MiB"),
+            "Bytes of topics' messages that wait for one slow socket, beside `send_buffer_bytes_max`.";
+        "topic_queue_full" Kind::Choice(&["drop-oldest", "drop-socket", "backpressure"]), Is("drop-oldest"),
+            "What happens then: its oldest waiting messages are dropped, it is closed with 1008, or publishers wait for it.";
     }
     StaticCache {
         "bytes_max" Kind::Bytes { min: 0, max: ANY, off: false }, Is("16MiB"),

@@ -14,7 +14,7 @@ use crate::show::Shown;
 use crate::target;
 use crate::{
     AccessFormat, AccessLog, App, Compression, Encoding, EventLoop, Interface, Lifespan, Limits, Log, LogFormat,
-    LogLevel, Service, Settings, StaticCache, Timeouts, Tls, TrustedProxies, WebSocket, WebSocketCompression, WhenFull,
+    LogLevel, Service, Settings, StaticCache, Timeouts, Tls, TopicQueueFull, TrustedProxies, WebSocket, WebSocketCompression, WhenFull,
     units,
 };
 
@@ -326,6 +326,12 @@ impl Reader<'_> {
             idle_timeout: values.duration("idle_timeout"),
             close_timeout: values.duration("close_timeout").unwrap_or_default(),
             compression: values.boolean("compression").then_some(compression),
+            topic_queue_bytes_max: size(values.bytes("topic_queue_bytes_max").unwrap_or_default()),
+            topic_queue_full: match values.text("topic_queue_full").as_deref() {
+                Some("drop-socket") => TopicQueueFull::DropSocket,
+                Some("backpressure") => TopicQueueFull::Backpressure,
+                _ => TopicQueueFull::DropOldest,
+            },
         }
     }
 

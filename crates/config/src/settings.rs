@@ -220,6 +220,21 @@ pub struct WebSocket {
     pub close_timeout: Duration,
     /// permessage-deflate; `None` agrees on none.
     pub compression: Option<WebSocketCompression>,
+    /// Bytes of topics' messages that wait for one socket.
+    pub topic_queue_bytes_max: usize,
+    /// What happens to a socket with more.
+    pub topic_queue_full: TopicQueueFull,
+}
+
+/// What happens when more waits for a socket than may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TopicQueueFull {
+    /// The oldest messages go.
+    DropOldest,
+    /// The socket goes.
+    DropSocket,
+    /// Publishers wait.
+    Backpressure,
 }
 
 /// permessage-deflate (RFC 7692).

@@ -26,6 +26,7 @@ mod serve;
 pub mod static_files;
 mod thread;
 mod tls;
+pub mod topics;
 mod upstream;
 mod websocket;
 
@@ -44,6 +45,7 @@ pub use tls::Error as TlsError;
 
 use crate::access_log::AccessLog;
 use crate::active::Active;
+use crate::topics::{Threads, TopicBus};
 use crate::thread::{Order, Shared, Thread};
 
 /// The running front threads.
@@ -100,8 +102,11 @@ impl Front {
         let (events, receiver) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared::default());
         let mut threads = Vec::new();
-        for (index, listeners) in bound.per_thread.into_iter().enumerate() {
-            let (orders, inbox) = mpsc::unbounded_channel();
+        let (senders, inboxes): (Vec<_>, Vec<_>) = bound.per_thread.iter().map(|_| mpsc::unbounded_channel()).unzip();
+        let bus: Arc<dyn TopicBus> = Arc::new(Threads(senders.clone()));
+        let queues = senders.into_iter().zip(inboxes);
+        for (index, (listeners, (orders, inbox))) in bound.per_thread.into_iter().zip(queues).enumerate() {
+            let bus = bus.clone();
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .max_blocking_threads(BLOCKING_THREADS)
@@ -111,7 +116,7 @@ impl Front {
             let access_log = access_log.as_ref().map(AccessLog::thread);
             let start = move || {
                 let access_log = access_log.map(access_log::ThreadLogSeed::plant);
-                let thread = match Thread::new(index, settings, shared, events, access_log.clone()) {
+                let thread = match Thread::new(index, settings, shared, events, access_log.clone(), bus) {
                     Ok(thread) => thread,
                     Err(error) => {
                         tracing::error!(%error, "a front thread can't start");

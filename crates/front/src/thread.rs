@@ -17,6 +17,7 @@ use crate::deadline::{Deadlines, TICK};
 use crate::pool::Pool;
 use crate::request_id::{Generator, RequestId};
 use crate::static_files::Store;
+use crate::topics::{Crossing, Frames, TopicBus, Topics};
 use crate::websocket::Workshop;
 
 /// Bytes of the buffer that all connections of a thread read into.
@@ -33,6 +34,8 @@ pub enum Order {
     Worker(Command),
     /// Serve by this configuration from now on.
     Configure(Arc<Settings>),
+    /// About topics, from another thread.
+    Topic(Crossing),
     /// Accept no more; close connections when their requests are answered.
     Drain,
     /// End at once.
@@ -70,6 +73,8 @@ pub struct Thread {
     buffers: RefCell<Vec<Vec<u8>>>,
     /// What WebSockets share.
     pub workshop: Workshop,
+    /// Messages for many sockets.
+    pub topics: Topics,
 }
 
 impl Thread {
@@ -80,6 +85,7 @@ impl Thread {
         shared: Arc<Shared>,
         events: mpsc::UnboundedSender<Event>,
         access_log: Option<ThreadLog>,
+        bus: Arc<dyn TopicBus>,
     ) -> Result<Rc<Thread>, Unusable> {
         let pools = RefCell::default();
         let store = Store::new(&settings.static_cache);
@@ -100,6 +106,7 @@ impl Thread {
             access_log,
             buffers: RefCell::default(),
             workshop: Workshop::new(),
+            topics: Topics::new(index, bus),
         }))
     }
 
@@ -172,6 +179,7 @@ impl Thread {
                     Err(error) => tracing::error!(%error, "the new settings can't be used; the old ones stay"),
                 }
             }
+            Order::Topic(crossing) => self.topics.cross(self, crossing),
             Order::Stop => {}
             Order::Drain => {
                 self.draining.set(true);
@@ -187,6 +195,7 @@ impl Thread {
                 let id = worker.id;
                 match Link::new(worker, socket) {
                     Ok(link) => {
+                        link.set_topics(Rc::new(Frames(Rc::downgrade(self))));
                         self.links.borrow_mut().insert(id, link.clone());
                         tokio::task::spawn_local(drive(self.clone(), link));
                     }
@@ -216,6 +225,11 @@ impl Thread {
             }
             Command::Service(name, state) => self.pool_of(&name).set_state(state),
         }
+    }
+
+    /// The link to a worker.
+    pub fn link(&self, worker: WorkerId) -> Option<Rc<Link>> {
+        self.links.borrow().get(&worker).cloned()
     }
 
     /// Takes the worker out of its pool; its link lives on.
@@ -260,6 +274,7 @@ async fn drive(thread: Rc<Thread>, link: Rc<Link>) {
     // While the link runs it leaves the pool first, so that no retry chooses it again.
     let why = link.clone().run().await;
     thread.pool_of(&link.worker().service).deactivate(id);
+    thread.topics.worker_gone(id);
     if thread.links.borrow_mut().remove(&id).is_some() {
         thread.tell(Event::LinkClosed { worker: id, thread: thread.index, why });
     }

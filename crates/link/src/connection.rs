@@ -40,6 +40,30 @@ pub struct Link {
     condemned: Cell<bool>,
     /// Called when a request is no longer in flight, so that a waiting one may take its place.
     on_stream_end: RefCell<Option<OnStreamEnd>>,
+    topics: RefCell<Option<Rc<dyn TopicFrames>>>,
+}
+
+/// What understands the frames of topics.
+pub trait TopicFrames: std::fmt::Debug {
+    /// A frame has come. `Err` says how the worker broke the protocol.
+    fn on_frame(&self, link: &Link, frame: TopicFrame) -> Result<(), String>;
+    /// A stream with an inbox is over.
+    fn on_inbox_end(&self, link: &Link, stream: u32);
+}
+
+/// A frame of the worker about topics.
+#[derive(Debug)]
+pub struct TopicFrame {
+    /// SUBSCRIBE, UNSUBSCRIBE, PUBLISH or QUERY.
+    pub kind: Kind,
+    /// As they came.
+    pub flags: u8,
+    /// As it came.
+    pub aux: u16,
+    /// As it came.
+    pub stream: u32,
+    /// As it came.
+    pub payload: Bytes,
 }
 
 #[derive(Clone)]
@@ -51,13 +75,21 @@ impl std::fmt::Debug for OnStreamEnd {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Outgoing {
     bytes: Vec<u8>,
     /// How much of `bytes` has been written.
     written: usize,
     /// Bytes of earlier, now discarded contents of `bytes`.
     total_before: u64,
+    /// Let go when all of `bytes` has been written.
+    held: Vec<Arc<dyn std::any::Any + Send + Sync>>,
+}
+
+impl std::fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Outgoing({} bytes)", self.bytes.len() - self.written)
+    }
 }
 
 impl Link {
@@ -75,6 +107,7 @@ impl Link {
             retired: Cell::new(false),
             condemned: Cell::new(false),
             on_stream_end: RefCell::new(None),
+            topics: RefCell::new(None),
         }))
     }
 
@@ -92,6 +125,34 @@ impl Link {
     /// Sets what is called when a stream has ended or become a WebSocket or a tunnel.
     pub fn set_on_stream_end(&self, callback: Rc<dyn Fn()>) {
         *self.on_stream_end.borrow_mut() = Some(OnStreamEnd(callback));
+    }
+
+    /// Sets what understands the frames of topics.
+    pub fn set_topics(&self, topics: Rc<dyn TopicFrames>) {
+        *self.topics.borrow_mut() = Some(topics);
+    }
+
+    /// Says that an open WebSocket, or one that is about to be, has an inbox from now on, and wakes whoever looks after
+    /// it. `false`: there is no such stream.
+    pub fn open_inbox(&self, stream: u32) -> bool {
+        let Some(state) = self.streams.borrow().get(&stream).cloned() else { return false };
+        let mut state = state.borrow_mut();
+        if !state.websocket || (state.response_begun && !state.accepted) {
+            return false;
+        }
+        state.inbox = true;
+        if state.accepted
+            && let Some(waker) = state.waker.take()
+        {
+            waker.wake();
+        }
+        true
+    }
+
+    /// Queues a frame of topics. `held` is let go when it has been written.
+    pub fn send_topic(&self, put: impl FnOnce(&mut Vec<u8>), held: Option<Arc<dyn std::any::Any + Send + Sync>>) {
+        self.out.borrow_mut().held.extend(held);
+        self.queue(put);
     }
 
     /// Opens a stream with an encoded REQUEST frame, whose stream id is filled in. `body_sent` is the
@@ -171,12 +232,22 @@ impl Link {
         if removed.borrow().upgraded {
             self.upgraded.set(self.upgraded.get() - 1);
         }
+        self.end_inbox(id, &removed);
         self.worker.in_flight.fetch_sub(1, Ordering::Relaxed);
         self.worker.served.fetch_add(1, Ordering::Relaxed);
         if self.retired.get() {
             self.wake_driver();
         }
         self.tell_of_room();
+    }
+
+    fn end_inbox(&self, id: u32, state: &RefCell<State>) {
+        if std::mem::take(&mut state.borrow_mut().inbox) {
+            let topics = self.topics.borrow().clone();
+            if let Some(topics) = topics {
+                topics.on_inbox_end(self, id);
+            }
+        }
     }
 
     fn tell_of_room(&self) {
@@ -194,7 +265,8 @@ impl Link {
         let streams: Vec<_> = self.streams.borrow_mut().drain().collect();
         self.upgraded.set(0);
         self.worker.in_flight.fetch_sub(streams.len() as u32, Ordering::Relaxed);
-        for (_, state) in streams {
+        for (id, state) in streams {
+            self.end_inbox(id, &state);
             let mut state = state.borrow_mut();
             state.local_end = true;
             state.remote_end = true;
@@ -243,6 +315,7 @@ impl Link {
         out.total_before += out.written as u64;
         out.written = 0;
         out.bytes.clear();
+        out.held.clear();
         if out.bytes.capacity() > KEEP_CAPACITY {
             out.bytes = Vec::new();
         }
@@ -308,6 +381,10 @@ impl Link {
     }
 
     fn dispatch(&self, kind: Kind, flags: u8, aux: u16, id: u32, payload: Bytes) -> Result<(), String> {
+        if matches!(kind, Kind::Subscribe | Kind::Unsubscribe | Kind::Publish | Kind::Query) {
+            let topics = self.topics.borrow().clone().ok_or("a frame of topics on a link without them")?;
+            return topics.on_frame(self, TopicFrame { kind, flags, aux, stream: id, payload });
+        }
         let Some(state) = self.streams.borrow().get(&id).cloned() else {
             // A frame for a closed stream has crossed our RESET or END on the way.
             return if id != 0 && id < self.next_stream.get() {

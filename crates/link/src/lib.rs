@@ -9,6 +9,6 @@ mod connection;
 mod pool;
 mod stream;
 
-pub use connection::Link;
+pub use connection::{Link, TopicFrame, TopicFrames};
 pub use pool::{Closed, Command, Event, ServiceState, Worker, WorkerId};
 pub use stream::{Incoming, Stream};

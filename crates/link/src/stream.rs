@@ -102,6 +102,8 @@ pub(crate) struct State {
     pub(crate) websocket: bool,
     /// The worker has accepted a WebSocket.
     pub(crate) accepted: bool,
+    /// It has an inbox, see [`Link::open_inbox`].
+    pub(crate) inbox: bool,
     /// It is a WebSocket or a tunnel: open for as long as the client likes, and not a request in flight.
     pub(crate) upgraded: bool,
     /// Position in the link's outgoing byte count at which the request's frame begins.
@@ -131,6 +133,7 @@ impl State {
             upgrade: flags & wire::FLAG_UPGRADE != 0,
             websocket: flags & wire::FLAG_WEBSOCKET != 0,
             accepted: false,
+            inbox: false,
             upgraded: false,
             sent_at,
         }
@@ -273,6 +276,16 @@ impl Stream {
         let reason = &reason.as_bytes()[..reason.floor_char_boundary(wire::CLOSE_REASON_MAX)];
         self.link.queue(|out| wire::put_frame(out, wire::Kind::WsClose, wire::FLAG_END, code, self.id, reason));
         self.link.forget_if_closed(self);
+    }
+
+    /// The worker and the stream's number on this link.
+    pub fn key(&self) -> (crate::WorkerId, u32) {
+        (self.link.worker().id, self.id)
+    }
+
+    /// Whether [`Link::open_inbox`] has been called for it.
+    pub fn has_inbox(&self) -> bool {
+        self.state.borrow().inbox
     }
 
     /// Whether the worker is to stop: its link takes no new streams and waits for the open ones to end. Streams that have

@@ -18,4 +18,4 @@ pub use close::{CloseCode, REASON_BYTES_MAX, Violation, put_close};
 pub use deflate::{Agreed, Policy, Pool, negotiate};
 pub use frame::{CONTROL_BYTES_MAX, Opcode, put_header};
 pub use receive::{Limits, Receiver, Step};
-pub use send::{Sender, put_ping, put_pong};
+pub use send::{Sender, Shared, put_ping, put_pong};

@@ -6,11 +6,15 @@
 
 mod decode;
 mod encode;
+mod topic;
 
 pub use decode::{FieldList, Frame, RequestHead, ResponseHead, credit, decode_frame, field_list};
 pub use encode::{
     RequestParts, put_credit, put_field_list, put_frame, put_header, put_request, put_reset, put_response,
     request_len, set_stream,
+};
+pub use topic::{
+    FLAG_JOINED, FLAG_PRESENCE, MEMBER_NAME_MAX, PUBLISH_CREDIT, TOPIC_MAX, put_answer_entry, put_presence, put_topic, topic, topic_link,
 };
 
 /// The version that HELLO carries in `aux`.
@@ -76,6 +80,20 @@ pub enum Kind {
     WsMessage = 0x21,
     /// Ends a WebSocket.
     WsClose = 0x22,
+    /// A socket, or the worker, wants a topic's messages.
+    Subscribe = 0x40,
+    /// And wants them no more.
+    Unsubscribe = 0x41,
+    /// A message for a topic.
+    Publish = 0x42,
+    /// A topic's message for a worker.
+    Message = 0x43,
+    /// A socket has joined or left a topic.
+    Presence = 0x44,
+    /// Which topics are there?
+    Query = 0x45,
+    /// These.
+    Answer = 0x46,
 }
 
 impl Kind {
@@ -99,6 +117,13 @@ impl Kind {
             0x20 => Kind::WsAccept,
             0x21 => Kind::WsMessage,
             0x22 => Kind::WsClose,
+            0x40 => Kind::Subscribe,
+            0x41 => Kind::Unsubscribe,
+            0x42 => Kind::Publish,
+            0x43 => Kind::Message,
+            0x44 => Kind::Presence,
+            0x45 => Kind::Query,
+            0x46 => Kind::Answer,
             _ => return None,
         })
     }

@@ -82,6 +82,16 @@ fn encode(out: &mut Vec<u8>, frame: &Frame<'_>, description: &Value) {
         let fields = fields_of(expected);
         assert_eq!(owned(wire::field_list(frame.kind, frame.payload).unwrap().iter()), fields);
         wire::put_field_list(out, frame.kind, frame.flags, frame.aux, frame.stream, borrowed(&fields)).unwrap();
+    } else if let Some(expected) = description.get("topic") {
+        let (topic, rest) = wire::topic(frame.kind, frame.payload).unwrap();
+        assert_eq!((topic, rest), (expected.as_str().unwrap(), latin1(&description["rest"]).as_slice()));
+        match frame.kind {
+            Kind::Presence => {
+                let (members, name) = rest.split_first_chunk::<4>().unwrap();
+                wire::put_presence(out, frame.flags & wire::FLAG_JOINED != 0, topic, u32::from_le_bytes(*members), name);
+            }
+            kind => wire::put_topic(out, kind, frame.flags, frame.aux, frame.stream, topic, rest).unwrap(),
+        }
     } else if let Some(expected) = description.get("credit") {
         let granted = wire::credit(frame.payload).unwrap();
         assert_eq!(u64::from(granted), expected.as_u64().unwrap());

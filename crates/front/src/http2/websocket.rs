@@ -137,7 +137,7 @@ impl Pipe<'_> {
                 socket.client_gone();
                 return Poll::Ready(());
             }
-            let mut progress = socket.poll_worker(cx, &mut self.output);
+            let mut progress = socket.poll_worker(cx, &self.thread.topics, &mut self.output);
             progress |= socket.drain(self.thread.draining(), &mut self.output);
             match self.poll_write(cx) {
                 Ok(wrote) => progress |= wrote,

@@ -12,6 +12,7 @@ use link::{Incoming, Stream};
 use websocket::{Agreed, CloseCode, Limits, Pool, Receiver, Sender, Step, put_close, put_ping, put_pong};
 
 use super::Workshop;
+use crate::topics::{Inbox, Topics};
 use crate::deadline::now_ms;
 
 /// Pieces of a message below this go to the worker together, in bytes; larger ones are not copied once more.
@@ -37,6 +38,8 @@ pub struct Socket {
     closing: Closing,
     /// What the worker sent and the client has not been given, in credit.
     unreported: usize,
+    /// What topics have for the client, once it has joined one.
+    inbox: Option<Rc<Inbox>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -108,6 +111,7 @@ impl Socket {
             held: false,
             closing: Closing::Open,
             unreported: 0,
+            inbox: None,
         }
     }
 
@@ -195,13 +199,38 @@ impl Socket {
         self.stream.poll_message_room(cx).map(drop)
     }
 
-    /// Appends what the worker sent to `out`, until that is full. Says whether there was anything.
-    pub fn poll_worker(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> bool {
+    /// Appends what the worker sent, and what topics have, to `out`, until that is full. Says whether there was anything.
+    pub fn poll_worker(&mut self, cx: &mut Context<'_>, topics: &Topics, out: &mut Vec<u8>) -> bool {
         let mut progress = false;
         while out.len() < self.out_max {
             let Poll::Ready(incoming) = self.stream.poll_incoming(cx) else { break };
             progress = true;
             self.on_incoming(incoming, out);
+        }
+        if self.inbox.is_none() && self.stream.has_inbox() {
+            self.inbox = topics.inbox(self.stream.key());
+        }
+        progress | self.poll_inbox(cx, out)
+    }
+
+    fn poll_inbox(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> bool {
+        let Some(inbox) = self.inbox.as_ref().filter(|_| self.closing == Closing::Open).cloned() else { return false };
+        inbox.register(cx);
+        let mut progress = false;
+        // A message that the worker has begun must be whole before another may come.
+        while out.len() < self.out_max && !self.sender.in_message() && inbox.next(|message| self.sender.put_shared(out, message)) {
+            progress = true;
+        }
+        if progress {
+            self.message_at = now_ms();
+            let dropped = inbox.take_dropped();
+            if dropped > 0 {
+                tracing::debug!(worker = self.stream.worker(), dropped, "a WebSocket's client is too slow for its topics");
+            }
+        }
+        if inbox.is_overflown() {
+            self.begin_close(out, CloseCode::POLICY, "too slow");
+            return true;
         }
         progress
     }

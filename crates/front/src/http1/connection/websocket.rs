@@ -41,7 +41,7 @@ impl<I: Io> Connection<I> {
         }
         let mut reads = 0;
         loop {
-            let mut progress = socket.poll_worker(cx, &mut self.out);
+            let mut progress = socket.poll_worker(cx, &thread.topics, &mut self.out);
             progress |= socket.drain(thread.draining(), &mut self.out);
             match self.poll_write_out(cx) {
                 Poll::Ready(Ok(wrote)) => {
