@@ -7,6 +7,7 @@ const { Fields, FLAG, RESET, RequestHead } = require('./frames.js');
 const { RequestContexts } = require('./context.js');
 const { ContractError, describe } = require('./errors.js');
 const { EMPTY, LinkStream } = require('./stream.js');
+const { publish } = require('./topics.js');
 const { Handlers, openSocket } = require('./websocket.js');
 const {
   LeanRequest, NO_FIELDS, asBytes, isLeanResponse, kContent, kPairs, kReal, kReason, kSource, kStatus, kUsed,
@@ -309,6 +310,11 @@ class ServerInfo {
     exchange.websocket = false;
     exchange.closed = true;
     return true;
+  }
+
+  /** Publishes to every socket that has joined the topic; returns bytes, -1 if they wait, 0 if they were refused. */
+  publish(topic, data) {
+    return publish(topic, data);
   }
 }
 

@@ -10,6 +10,8 @@ const PAYLOAD_BYTES_MAX = 1_048_576;
 const INITIAL_CREDIT_BYTES = 262_144;
 /** What a WS_MESSAGE uses of its stream's credit beside its bytes. */
 const MESSAGE_COST = 64;
+/** What may be published on a link before the first CREDIT for stream 0. */
+const PUBLISH_CREDIT_BYTES = 2_097_152;
 /** Longest reason of a WS_CLOSE. */
 const CLOSE_REASON_BYTES_MAX = 123;
 /** Body bytes we put into one frame, so that one stream's download does not hold up the others on its link. */
@@ -36,6 +38,13 @@ const TYPE = Object.freeze({
   WSACCEPT: 0x20,
   WSMESSAGE: 0x21,
   WSCLOSE: 0x22,
+  SUBSCRIBE: 0x40,
+  UNSUBSCRIBE: 0x41,
+  PUBLISH: 0x42,
+  MESSAGE: 0x43,
+  PRESENCE: 0x44,
+  QUERY: 0x45,
+  ANSWER: 0x46,
 });
 
 /** Some bits mean different things on different frames. */
@@ -443,6 +452,7 @@ module.exports = {
   INITIAL_CREDIT_BYTES,
   MESSAGE_COST,
   PAYLOAD_BYTES_MAX,
+  PUBLISH_CREDIT_BYTES,
   RESET,
   RequestHead,
   TYPE,

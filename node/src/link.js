@@ -7,6 +7,7 @@ const net = require('node:net');
 const { performance } = require('node:perf_hooks');
 
 const { FrameReader, FrameWriter, FLAG, TYPE, VERSION } = require('./frames.js');
+const topics = require('./topics.js');
 const { ProtocolError, summarize } = require('./errors.js');
 
 // An application may replace the globals; the turn's end must stay the turn's end.
@@ -234,6 +235,11 @@ class DataLink extends Link {
       this.lastStream = stream;
       const opened = this.service.open(this, stream, flags, buffer, start, end);
       if (opened !== null) this.streams.set(stream, opened);
+      return;
+    }
+    if (type === TYPE.CREDIT && stream === 0) {
+      if (end - start !== 4) throw new ProtocolError('a CREDIT that is not 4 bytes');
+      topics.onCredit(this, buffer.readUInt32LE(start));
       return;
     }
     const target = this.streams.get(stream);

@@ -3,6 +3,7 @@
 // front speaks. Messages travel as frames of the link; see "WebSockets" in protocol/README.md.
 
 const { CLOSE_REASON_BYTES_MAX, Fields, FLAG, INITIAL_CREDIT_BYTES, MESSAGE_COST, RESET, TYPE } = require('./frames.js');
+const topics = require('./topics.js');
 const { ContractError, ProtocolError, describe } = require('./errors.js');
 const { isArrayBuffer, isSharedArrayBuffer } = require('node:util').types;
 const { isView } = ArrayBuffer;
@@ -59,6 +60,8 @@ class SocketStream {
     this.readyState = OPEN;
     // A close that waits for the messages before it.
     this.ending = null;
+    /** Joined. */
+    this.topics = new Set();
   }
 
   accept(headers) {
@@ -250,6 +253,7 @@ class SocketStream {
     this.queue = null;
     this.queuedBytes = 0;
     this.partial = null;
+    this.topics.clear();
     this.#call('close', code, reason);
   }
 
@@ -327,6 +331,24 @@ class ServerWebSocket {
   /** Calls `callback`; what it sends leaves together, as everything of one turn of the event loop does. */
   cork(callback) {
     return callback(this);
+  }
+
+  /** Joins a topic; those who watch it are told of `as`. */
+  subscribe(topic, { as = '' } = {}) {
+    if (this.#stream.readyState === OPEN) topics.join(this.#stream, topic, as);
+  }
+
+  unsubscribe(topic) {
+    topics.leave(this.#stream, topic);
+  }
+
+  isSubscribed(topic) {
+    return this.#stream.topics.has(topic);
+  }
+
+  /** Publishes to every other socket that has joined; see `publish` in topics.js for what it returns. */
+  publish(topic, data) {
+    return topics.publish(topic, data, this.#stream);
   }
 
   /** Bytes that wait for the client. */

@@ -12,6 +12,7 @@ const { describe, summarize } = require('./errors.js');
 const { HandlerService, HttpService } = require('./http.js');
 const { patchPrototypes } = require('./http-hooks.js');
 const { takeOverListen } = require('./listen.js');
+const topics = require('./topics.js');
 
 const { setImmediate } = globalThis;
 
@@ -138,6 +139,7 @@ class Worker {
         if (!this.held) link.socket.unref();
         this.dataLinks.push(link);
       }
+      topics.useLinks(this.dataLinks);
       await Promise.all(this.dataLinks.map((link) => link.connected()));
     } catch (error) {
       this.failed(summarize(error), describe(error), 'the front has gone, or its folder for sockets has');
