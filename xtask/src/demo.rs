@@ -49,3 +49,10 @@ pub fn prepare_digits(places: &Places) -> anyhow::Result<std::path::PathBuf> {
     prepare::link(&digits.join(".venv"), &venv)?;
     Ok(digits)
 }
+
+/// The same for the chat, which needs no npm packages.
+pub fn prepare_chat(places: &Places) -> anyhow::Result<()> {
+    let chat = places.root.join("examples/chat");
+    let venv = prepare::venv(places, "chat-ml", &tools::python(places)?, &chat.join("ml/requirements.txt"))?;
+    prepare::link(&chat.join(".venv"), &venv)
+}

@@ -70,6 +70,7 @@ pub fn run(places: &Places, arguments: &[String]) -> anyhow::Result<ExitCode> {
 /// Installs what every suite needs, and builds nothing of our own.
 pub fn prepare_all(places: &Places) -> anyhow::Result<()> {
     demo::prepare_digits(places)?;
+    demo::prepare_chat(places)?;
     prepare_e2e(places)?;
     prepare_node(places)?;
     prepare_python(places)?;
@@ -246,6 +247,7 @@ fn prepare_e2e(places: &Places) -> anyhow::Result<EndToEnd> {
     tools::debian(places, "h2load", "nghttp2-client")?;
     tools::debian(places, "curl", "curl")?;
     demo::prepare_digits(places)?;
+    demo::prepare_chat(places)?;
     let node_apps = folder.join("apps/node");
     prepare::node_modules(places, "e2e-node", &node_apps)?;
     build_next(places, &node_apps)?;
