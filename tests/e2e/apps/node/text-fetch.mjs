@@ -1,5 +1,0 @@
-export default {
-  fetch() {
-    return new Response('Hello, world!', { headers: { 'content-type': 'text/plain' } });
-  },
-};
