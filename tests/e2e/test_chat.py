@@ -1,5 +1,6 @@
 """The chat example: two real browsers talk while workers die."""
 
+import json
 import os
 import re
 import signal
@@ -49,12 +50,16 @@ def browsers(tmp_path_factory):
 
 def enter(browser, chat: Server, room: str, name: str) -> Page:
     page = browser.new_page()
+    enter_on(page, chat, room, name)
+    return page
+
+
+def enter_on(page: Page, chat: Server, room: str, name: str) -> None:
     page.goto(chat.url)
     page.get_by_label("Your name").fill(name)
     page.get_by_label("Room", exact=True).fill(room)
     page.get_by_role("button", name="Enter").click()
     expect(page.get_by_role("status")).to_have_text("connected")
-    return page
 
 
 def write(page: Page, text: str) -> None:
@@ -113,4 +118,32 @@ def test_who_comes_later_reads_what_was_said(chat, browsers):
     page = enter(browsers[1], chat, "later", "Tim")
     expect(page.locator("#messages .text")).to_have_text(["the first"])
     assert re.fullmatch("Ada", page.locator("#messages .author").inner_text())
+    page.close()
+
+
+def test_a_message_that_overtakes_another_waits_for_it(chat, browsers):
+    page = browsers[0].new_page()
+    sockets = []
+
+    def open_socket(route):
+        route.on_message(lambda _: None)
+        sockets.append(route)
+
+    page.route_web_socket(re.compile("/rooms/order/socket"), open_socket)
+    enter_on(page, chat, "order", "Ada")
+
+    def hear(**event):
+        sockets[0].send(json.dumps(event))
+
+    def message(number):
+        text = f"number {number}"
+        hear(type="message", room="order", number=number, id=f"id-{number}", author="Tim", text=text, tone="friendly")
+
+    message(2)
+    hear(type="caught-up", oldest=0)
+    message(1)
+    expect(page.locator("#messages .text")).to_have_text(["number 1", "number 2"])
+    hear(type="caught-up", oldest=5)
+    message(5)
+    expect(page.locator("#messages .text")).to_have_text(["number 1", "number 2", "number 5"])
     page.close()

@@ -33,10 +33,11 @@ const requests = {
   },
 
   async after(ws, _server, { number }) {
-    for (const message of await read(ws.data.room, Number(number))) {
+    const messages = await read(ws.data.room, Number(number));
+    for (const message of messages) {
       ws.send(JSON.stringify({ type: 'message', ...message }));
     }
-    ws.send(JSON.stringify({ type: 'caught-up' }));
+    ws.send(JSON.stringify({ type: 'caught-up', oldest: messages[0]?.number ?? 0 }));
   },
 
   typing(ws) {

@@ -34,7 +34,7 @@ class Room {
     this.socket.onopen = () => {
       this.attempt = 0;
       say('connected');
-      this.send({ type: 'after', number: this.newest });
+      this.caughtUp = false;
       this.send({ type: 'here' });
       this.resend();
     };
@@ -57,6 +57,7 @@ class Room {
   }
 
   resend() {
+    if (!this.caughtUp || this.early.size > 0) this.send({ type: 'after', number: this.newest });
     for (const [id, text] of this.outbox) this.send({ type: 'say', id, text });
   }
 
@@ -66,7 +67,7 @@ class Room {
         this.arrived(event);
         break;
       case 'caught-up':
-        this.historyRead();
+        this.historyRead(event.oldest);
         break;
       case 'joined':
         this.send({ type: 'here' });
@@ -98,13 +99,15 @@ class Room {
     this.showTyping();
   }
 
-  /** All that the history has behind `newest` has arrived; what is still missing before it is older than its page. */
-  historyRead() {
+  /**
+   * An answer of the history is whole. It holds all that there was behind the number asked for, or the newest of it from
+   * `oldest` on. Whatever has arrived out of order since then is not covered by it, so a gap that is left is asked for again.
+   */
+  historyRead(oldest) {
     this.caughtUp = true;
+    this.newest = Math.max(this.newest, oldest - 1);
     this.showInOrder();
-    if (this.early.size === 0) return;
-    this.newest = Math.min(...this.early.keys()) - 1;
-    this.showInOrder();
+    if (this.early.size > 0) this.send({ type: 'after', number: this.newest });
   }
 
   /** Messages are shown in the order of their numbers; one that is early waits for those before it. */
