@@ -18,6 +18,8 @@ pub enum Section {
     Compression,
     /// `[websocket]`
     WebSocket,
+    /// `[calls]`
+    Calls,
     /// `[static_cache]`
     StaticCache,
     /// `[service.NAME]`
@@ -28,7 +30,7 @@ pub enum Section {
 
 impl Section {
     /// Every section, in the order of the reference.
-    pub const ALL: [Section; 10] = [
+    pub const ALL: [Section; 11] = [
         Section::Top,
         Section::Service,
         Section::Route,
@@ -38,6 +40,7 @@ impl Section {
         Section::AccessLog,
         Section::Compression,
         Section::WebSocket,
+        Section::Calls,
         Section::StaticCache,
     ];
 
@@ -51,6 +54,7 @@ impl Section {
             Section::AccessLog => "access_log",
             Section::Compression => "compression",
             Section::WebSocket => "websocket",
+            Section::Calls => "calls",
             Section::StaticCache => "static_cache",
             Section::Service => "service",
             Section::Route => "route",
@@ -67,6 +71,7 @@ impl Section {
             Section::AccessLog => "One line for each request.",
             Section::Compression => "Compression of responses that the application did not compress.",
             Section::WebSocket => "WebSockets whose frames Bireme reads and writes for the application. Programs that speak the protocol themselves (`ws`, socket.io) have settings of their own.",
+            Section::Calls => "Calls of functions from one language to the other.",
             Section::StaticCache => "Memory that each front thread spends on hot static files.",
             Section::Service => "An application, and the worker processes that run it.",
             Section::Route => "What is matched, and where it goes. The first match wins.",
@@ -305,6 +310,18 @@ keys! {
             "Bytes of topics' messages that wait for one slow socket, beside `send_buffer_bytes_max`.";
         "topic_queue_full" Kind::Choice(&["drop-oldest", "drop-socket", "backpressure"]), Is("drop-oldest"),
             "What happens then: its oldest waiting messages are dropped, it is closed with 1008, or publishers wait for it.";
+    }
+    Calls {
+        "timeout" TIME_OR_OFF, Is("30s"),
+            "Longest time that a call may take, unless it says its own.";
+        "in_flight_max" count(1, 1 << 20), Is("1024"),
+            "Calls under way from one process to one worker; beyond, they fail with `BIREME_SERVICE_BUSY`.";
+        "message_bytes_max" Kind::Bytes { min: 64 << 10, max: 1 << 31, off: false }, Is("64MiB"),
+            "Bytes of a call's arguments, or of its result.";
+        "start_timeout" TIME, Is("60s"),
+            "Longest wait for a worker of the called service to be ready.";
+        "workers" count(1, 1024), Is("1"),
+            "Worker processes for code that is called and belongs to no service, in each language. They start with the first call.";
     }
     StaticCache {
         "bytes_max" Kind::Bytes { min: 0, max: ANY, off: false }, Is("16MiB"),

@@ -24,7 +24,7 @@ pub(crate) fn overlay_environment(tree: &mut Table, environment: &[(String, Stri
 }
 
 /// Variables that are not settings: Bireme's own, and those that a worker passes on to its children.
-const OTHER_VARIABLES: [&str; 8] = [
+const OTHER_VARIABLES: [&str; 12] = [
     "BIREME_CONFIG",
     "BIREME_RUNTIME",
     "BIREME_SERVICE",
@@ -33,6 +33,10 @@ const OTHER_VARIABLES: [&str; 8] = [
     "BIREME_LINKS",
     "BIREME_TOKEN",
     "BIREME_OPTIONS",
+    "BIREME_BROKER",
+    "BIREME_BROKER_TOKEN",
+    "BIREME_CALLS",
+    "BIREME_SELF",
 ];
 
 /// A warning, not an error: Kubernetes gives every container variables such as `BIREME_PORT` when a Service is called bireme.

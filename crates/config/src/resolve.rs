@@ -13,7 +13,7 @@ use crate::section::{self, Folders, Values};
 use crate::show::Shown;
 use crate::target;
 use crate::{
-    AccessFormat, AccessLog, App, Compression, Encoding, EventLoop, Interface, Lifespan, Limits, Log, LogFormat,
+    AccessFormat, AccessLog, App, Calls, Compression, Encoding, EventLoop, Interface, Lifespan, Limits, Log, LogFormat,
     LogLevel, Service, Settings, StaticCache, Timeouts, Tls, TopicQueueFull, TrustedProxies, WebSocket, WebSocketCompression, WhenFull,
     units,
 };
@@ -132,6 +132,7 @@ impl Reader<'_> {
         let access_log = part(Section::AccessLog);
         let compression = part(Section::Compression);
         let websocket = part(Section::WebSocket);
+        let calls = part(Section::Calls);
         let static_cache = part(Section::StaticCache);
         let services = part(Section::Service);
         let file_routes = part(Section::Route);
@@ -152,6 +153,7 @@ impl Reader<'_> {
             access_log: self.access_log(access_log),
             compression: self.compression(compression),
             websocket: self.websocket(websocket),
+            calls: self.calls(calls),
             static_cache: self.static_cache(static_cache),
             runtime_dir: top.path("runtime_dir"),
             services,
@@ -335,6 +337,17 @@ impl Reader<'_> {
         }
     }
 
+    fn calls(&mut self, item: Option<Item>) -> Calls {
+        let values = self.single(Section::Calls, item);
+        Calls {
+            timeout: values.duration("timeout"),
+            in_flight_max: size(values.count("in_flight_max").unwrap_or_default()),
+            message_bytes_max: values.bytes("message_bytes_max").unwrap_or_default(),
+            start_timeout: values.duration("start_timeout").unwrap_or_default(),
+            workers: size(values.count("workers").unwrap_or_default()),
+        }
+    }
+
     fn static_cache(&mut self, item: Option<Item>) -> StaticCache {
         let values = self.single(Section::StaticCache, item);
         StaticCache {
@@ -482,7 +495,7 @@ impl Reader<'_> {
         let entries = values.map("env");
         for (name, value) in &entries {
             let wrong = name.is_empty() || name.contains(['=', '\0']) || value.contains('\0');
-            let own = ["BIREME_LINK", "BIREME_LINKS", "BIREME_TOKEN", "BIREME_OPTIONS"].contains(&name.as_str());
+            let own = OWN_VARIABLES.contains(&name.as_str());
             if let Some(place) = values.written("env").filter(|_| wrong || own) {
                 let why = if own { "Bireme sets it itself" } else { "no environment can hold it" };
                 self.errors.add(place, format!("env: {name:?} cannot be set: {why}"));
@@ -498,6 +511,18 @@ impl Reader<'_> {
         Some(if is_path { self.folders.of(place).join(text).components().collect() } else { text.into() })
     }
 }
+
+/// What every worker is told through its environment.
+const OWN_VARIABLES: [&str; 8] = [
+    "BIREME_LINK",
+    "BIREME_LINKS",
+    "BIREME_TOKEN",
+    "BIREME_OPTIONS",
+    "BIREME_BROKER",
+    "BIREME_BROKER_TOKEN",
+    "BIREME_CALLS",
+    "BIREME_SELF",
+];
 
 /// Keys of a service that only one language has.
 const PYTHON_KEYS: [&str; 5] = ["interface", "factory", "lifespan", "event_loop", "threads_max"];

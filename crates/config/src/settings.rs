@@ -36,6 +36,8 @@ pub struct Settings {
     pub compression: Compression,
     /// WebSockets that the front speaks.
     pub websocket: WebSocket,
+    /// Calls between the languages.
+    pub calls: Calls,
     /// Static files' memory.
     pub static_cache: StaticCache,
     /// Where sockets live; `None` lets the supervisor choose a private folder.
@@ -364,6 +366,21 @@ pub enum EventLoop {
     Asyncio,
     /// uvloop; its absence fails the start.
     Uvloop,
+}
+
+/// Calls of functions from one language to the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Calls {
+    /// Longest time of a call that does not say its own; `None` has no limit.
+    pub timeout: Option<Duration>,
+    /// Calls under way from one process to one worker.
+    pub in_flight_max: usize,
+    /// Bytes of a call's arguments, or of its result.
+    pub message_bytes_max: u64,
+    /// Longest wait for a worker of the called service to be ready.
+    pub start_timeout: Duration,
+    /// Workers for code that belongs to no service, in each language.
+    pub workers: usize,
 }
 
 /// What is matched, and where it goes.

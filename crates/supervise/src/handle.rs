@@ -8,7 +8,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::machine::Failure;
-use crate::spec::ServiceSpec;
+use crate::spec::Plan;
 
 /// The front's threads, as the supervisor sees them.
 pub trait Threads: Send + 'static {
@@ -33,6 +33,22 @@ impl<T: Threads + Sync> Threads for Arc<T> {
 #[derive(Clone, Debug)]
 pub struct Handle {
     pub(crate) requests: mpsc::Sender<Request>,
+    pub(crate) access: Access,
+}
+
+/// What a process needs to call functions of services: the broker's socket and secret.
+#[derive(Clone)]
+pub struct Access {
+    /// `BIREME_BROKER`
+    pub path: PathBuf,
+    /// `BIREME_BROKER_TOKEN`
+    pub token: String,
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Access").field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 /// What is put between the activation of a new generation and the retirement of the old one.
@@ -40,14 +56,19 @@ pub(crate) type Swap = Box<dyn FnOnce() + Send>;
 
 pub(crate) enum Request {
     WaitReady(oneshot::Sender<Result<Vec<ServiceStatus>, StartError>>),
-    Reload { services: Vec<ServiceSpec>, swap: Swap, reply: oneshot::Sender<Result<Vec<ServiceStatus>, ReloadError>> },
+    Reload { plan: Plan, swap: Swap, reply: oneshot::Sender<Result<Vec<ServiceStatus>, ReloadError>> },
     Status(oneshot::Sender<Vec<ServiceStatus>>),
     Stop(oneshot::Sender<()>),
     Kill(oneshot::Sender<()>),
 }
 
 impl Handle {
-    /// Waits until every service has a ready worker.
+    /// How to call functions of the services.
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// Waits until every service that is not started by a call has a ready worker.
     ///
     /// # Errors
     /// As soon as every worker of a service has failed its first start, or the supervisor is stopped.
@@ -64,11 +85,11 @@ impl Handle {
     /// generation serves on as if nothing had been asked, and `swap` has not run.
     pub async fn reload(
         &self,
-        services: Vec<ServiceSpec>,
+        plan: impl Into<Plan>,
         swap: impl FnOnce() + Send + 'static,
     ) -> Result<Vec<ServiceStatus>, ReloadError> {
-        let swap = Box::new(swap);
-        let answer = self.ask(|reply| Request::Reload { services, swap, reply }).await;
+        let (plan, swap) = (plan.into(), Box::new(swap));
+        let answer = self.ask(|reply| Request::Reload { plan, swap, reply }).await;
         answer.unwrap_or(Err(ReloadError::Stopping))
     }
 

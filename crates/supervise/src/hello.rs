@@ -33,6 +33,9 @@ pub(crate) struct Hello {
     pub link: LinkName,
     #[serde(default)]
     pub version: String,
+    /// Broker links: who it is, for the log.
+    #[serde(default)]
+    pub from: String,
 }
 
 /// Which link.
@@ -40,14 +43,15 @@ pub(crate) struct Hello {
 #[serde(untagged)]
 pub(crate) enum LinkName {
     Data(usize),
-    Control(ControlName),
+    Named(NamedLink),
 }
 
-/// The word `control`.
+/// A link that is not a data link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum ControlName {
+pub(crate) enum NamedLink {
     Control,
+    Broker,
 }
 
 /// Makes the socket.

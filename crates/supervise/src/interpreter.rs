@@ -141,10 +141,9 @@ pub fn find_python(
     }
     let within_root = folder.ancestors().take_while(|ancestor| ancestor.starts_with(root));
     for ancestor in std::iter::once(folder).chain(within_root.skip(1)) {
-        for name in [".venv", "venv"] {
+        for name in ENVIRONMENTS {
             let environment = ancestor.join(name);
-            // The file that makes a folder a virtual environment (PEP 405).
-            if environment.join("pyvenv.cfg").is_file()
+            if is_environment(&environment)
                 && let Some(path) = program_in(&environment, &in_environment)
             {
                 let place = if ancestor == folder { "beside the application" } else { "above the application" };
@@ -161,6 +160,19 @@ pub fn find_python(
         "no Python: neither a .venv in {} nor `python3` in PATH{aside}; make one with `python3 -m venv .venv`, or set `interpreter` in the service's section to a Python or a virtual environment",
         folder.display()
     )))
+}
+
+/// Names under which people keep a virtual environment beside their code.
+const ENVIRONMENTS: [&str; 2] = [".venv", "venv"];
+
+/// Whether a folder holds a virtual environment that [`find_python`] would choose.
+pub(crate) fn has_environment(folder: &Path) -> bool {
+    ENVIRONMENTS.iter().any(|name| is_environment(&folder.join(name)))
+}
+
+/// By the file that makes a folder a virtual environment (PEP 405).
+fn is_environment(folder: &Path) -> bool {
+    folder.join("pyvenv.cfg").is_file()
 }
 
 /// A program, a folder that holds one, or the name of one in `PATH`.

@@ -6,6 +6,7 @@
 
 mod backoff;
 mod before_exec;
+mod broker;
 mod control;
 mod guardian;
 mod handle;
@@ -21,9 +22,9 @@ mod spec;
 mod version;
 
 pub use backoff::Backoff;
-pub use handle::{Handle, ReloadError, ServiceStatus, StartError, Threads, WorkerStatus};
+pub use handle::{Access, Handle, ReloadError, ServiceStatus, StartError, Threads, WorkerStatus};
 pub use interpreter::{Interpreter, Language, NotFound, Surroundings, find_node, find_python};
 pub use machine::{Failure, Policy};
 pub use run_directory::{RunDirectory, SOCKET_PATH_MAX};
 pub use shell::Supervisor;
-pub use spec::{ServiceSpec, SpecError, WorkerSpec, find_runtime};
+pub use spec::{CallsSpec, Plan, Purpose, ServiceSpec, SpecError, WorkerSpec, find_runtime};

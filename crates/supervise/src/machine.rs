@@ -26,7 +26,7 @@ use crate::backoff::Backoff;
 pub struct Policy {
     /// Processes wanted; at least 1.
     pub workers: usize,
-    /// Data links each worker opens: one for each front thread; at least 1.
+    /// Data links each worker opens: one for each front thread; 0 for workers that take calls alone.
     pub links: usize,
     /// From the spawn until a worker must be ready.
     pub start_timeout: Duration,

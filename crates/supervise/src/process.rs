@@ -22,6 +22,8 @@ pub(crate) struct Identity<'a> {
     pub token: &'a str,
     pub service: &'a str,
     pub worker: &'a str,
+    pub broker_token: &'a str,
+    pub calls: &'a Path,
 }
 
 /// A started process. Dropping it kills it and its children.
@@ -65,6 +67,10 @@ impl Process {
             .env("BIREME_OPTIONS", &spec.options)
             .env("BIREME_SERVICE", identity.service)
             .env("BIREME_WORKER", identity.worker)
+            .env("BIREME_BROKER", identity.link)
+            .env("BIREME_BROKER_TOKEN", identity.broker_token)
+            .env("BIREME_CALLS", identity.calls)
+            .env("BIREME_SELF", serde_json::json!({ "service": identity.service, "root": spec.cwd }).to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

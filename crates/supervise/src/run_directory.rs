@@ -15,7 +15,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 pub const SOCKET_PATH_MAX: usize = 107;
 
 /// Longest name that is put into the folder: what a socket's path must leave room for.
-const NAME_MAX: usize = "/control.sock".len();
+const NAME_MAX: usize = "/calls-4294967295.sock".len();
 
 /// A folder for this front's sockets; removed when dropped.
 #[derive(Debug)]

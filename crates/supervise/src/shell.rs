@@ -3,18 +3,19 @@
 //! Everything here runs on one thread, which starts every process: the kernel kills a worker when the thread
 //! that started it ends, so however this thread ends, no worker is left.
 
+mod broker;
 mod reload;
 mod report;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use broker::Broker;
 use link::{Command, WorkerId};
 use reload::Round;
 use subtle::ConstantTimeEq;
@@ -22,16 +23,17 @@ use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
+use crate::broker::{LinkId, Said, calls_socket};
 use crate::control::{Control, Heard};
 use crate::guardian::Guardian;
-use crate::handle::{Handle, ReloadError, Request, ServiceStatus, StartError, Threads};
-use crate::hello::{self, Arrival, LinkName};
+use crate::handle::{Access, Handle, ReloadError, Request, ServiceStatus, StartError, Threads};
+use crate::hello::{self, Arrival, LinkName, NamedLink};
 use crate::machine::{Action, Event, Failure, Machine, Phase, Turn};
 use crate::memory::resident_bytes;
 use crate::output::{Source, Tail, log_lines};
 use crate::process::{Ends, Identity, Process};
 use crate::run_directory::RunDirectory;
-use crate::spec::ServiceSpec;
+use crate::spec::{Plan, ServiceSpec};
 use crate::version::probe_version;
 
 /// How often what workers have served and use is compared with the limits of recycling.
@@ -50,37 +52,41 @@ const REQUESTS_MAX: usize = 64;
 pub struct Supervisor;
 
 impl Supervisor {
-    /// Starts a thread that starts every service and keeps its workers alive. `events` is what the front's threads
+    /// Starts a thread that starts every service, those that are not called first, and keeps its workers alive. `events` is what the front's threads
     /// say about links.
     ///
     /// # Errors
     /// When the socket for links cannot be made, two services have one name, or the thread cannot be started.
     pub fn start(
         directory: Arc<RunDirectory>,
-        services: Vec<ServiceSpec>,
+        plan: impl Into<Plan>,
         threads: impl Threads,
         events: mpsc::UnboundedReceiver<link::Event>,
     ) -> io::Result<Handle> {
-        check_names(&services).map_err(io::Error::other)?;
+        let plan = plan.into();
+        check_names(&plan.services).map_err(io::Error::other)?;
         let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
         let (started, start) = std::sync::mpsc::channel();
+        let access = Access { path: directory.path().join("link.sock"), token: random_token() };
+        let ours = access.clone();
         let main = move || {
             // Made here: sockets and timers belong to the thread whose runtime drives them.
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let prepared = runtime.and_then(|runtime| {
                 let _inside = runtime.enter();
-                let path = directory.path().join("link.sock");
-                let listener = hello::listen(&path)?;
+                let listener = hello::listen(&ours.path)?;
                 drop(_inside);
-                Ok((runtime, path, listener))
+                Ok((runtime, listener))
             });
             match prepared {
-                Ok((runtime, path, listener)) => {
+                Ok((runtime, listener)) => {
                     let _ = started.send(Ok(()));
                     let (heard, heard_inbox) = mpsc::channel(HEARD_MAX);
-                    let inputs = Inputs { listener, events, inbox, heard: heard_inbox };
-                    let shell = Shell::new(path, Box::new(threads), heard);
-                    LocalSet::new().block_on(&runtime, shell.run(services, inputs));
+                    let (said, said_inbox) = mpsc::channel(HEARD_MAX);
+                    let inputs = Inputs { listener, events, inbox, heard: heard_inbox, said: said_inbox };
+                    let broker = Broker::new(ours.path, ours.token, plan.calls, said);
+                    let shell = Shell::new(broker, Box::new(threads), heard);
+                    LocalSet::new().block_on(&runtime, shell.run(plan.services, inputs));
                     drop(directory);
                 }
                 Err(error) => {
@@ -90,7 +96,7 @@ impl Supervisor {
         };
         std::thread::Builder::new().name("supervisor".to_owned()).spawn(main)?;
         match start.recv() {
-            Ok(Ok(())) => Ok(Handle { requests }),
+            Ok(Ok(())) => Ok(Handle { requests, access }),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(io::Error::other("the supervisor's thread ended at once")),
         }
@@ -102,6 +108,7 @@ struct Inputs {
     events: mpsc::UnboundedReceiver<link::Event>,
     inbox: mpsc::Receiver<Request>,
     heard: mpsc::Receiver<(WorkerId, Heard)>,
+    said: mpsc::Receiver<(LinkId, Said)>,
 }
 
 /// One service: its machine, and what each generation is made of.
@@ -111,12 +118,21 @@ struct Run {
     version: Option<String>,
     kind: Option<String>,
     first_ready: bool,
+    /// Started by the first call, not by the start.
+    when_called: bool,
     gave_up: Option<Failure>,
     failing: Option<String>,
     stopped: bool,
     /// What was logged last, so that N workers that fail alike are not N stack traces.
     last_failure: Option<Failure>,
     last_notes: Vec<String>,
+}
+
+impl Run {
+    /// Whether it waits for its first call.
+    fn is_idle(&self) -> bool {
+        self.when_called && self.machine.next_generation() == 1
+    }
 }
 
 /// One worker's process and links.
@@ -139,7 +155,7 @@ struct WorkerRun {
 }
 
 struct Shell {
-    socket: PathBuf,
+    broker: Broker,
     threads: Box<dyn Threads>,
     epoch: Instant,
     next_id: WorkerId,
@@ -156,9 +172,9 @@ struct Shell {
 }
 
 impl Shell {
-    fn new(socket: PathBuf, threads: Box<dyn Threads>, heard: mpsc::Sender<(WorkerId, Heard)>) -> Shell {
+    fn new(broker: Broker, threads: Box<dyn Threads>, heard: mpsc::Sender<(WorkerId, Heard)>) -> Shell {
         Shell {
-            socket,
+            broker,
             threads,
             epoch: Instant::now(),
             next_id: 1,
@@ -175,13 +191,15 @@ impl Shell {
     }
 
     async fn run(mut self, services: Vec<ServiceSpec>, inputs: Inputs) {
-        let Inputs { listener, mut events, mut inbox, mut heard } = inputs;
+        let Inputs { listener, mut events, mut inbox, mut heard, mut said } = inputs;
         let (greeted, mut arrivals) = mpsc::channel(HEARD_MAX);
         let door = spawn_local(hello::greet(listener, greeted));
         for spec in services {
-            let name = spec.name.clone();
+            let (name, when_called) = (spec.name.clone(), spec.when_called);
             self.add(spec);
-            self.feed(&name, Event::Start);
+            if !when_called {
+                self.feed(&name, Event::Start);
+            }
         }
         let mut guardian = Guardian::start();
         self.workers.values().filter_map(|run| run.process.as_ref()).for_each(|process| guardian.watch(process.pid()));
@@ -193,6 +211,7 @@ impl Shell {
             tokio::select! {
                 Some(arrival) = arrivals.recv() => self.arrived(arrival),
                 Some((worker, what)) = heard.recv() => self.heard(worker, what),
+                Some((link, what)) = said.recv() => self.said(link, what),
                 event = events.recv(), if events_open => match event {
                     Some(link::Event::LinkClosed { worker, thread, why }) => {
                         self.feed_worker(worker, Event::LinkClosed(worker, thread, why));
@@ -217,6 +236,7 @@ impl Shell {
                         self.measure();
                     }
                     self.tick();
+                    self.expire_questions();
                 }
             }
             self.settle();
@@ -247,12 +267,12 @@ impl Shell {
         let usage = self.services.values().any(watches_usage).then_some(usage_at);
         let machines = self.services.values().filter_map(|run| run.machine.deadline()).map(|at| self.epoch + at);
         // An hour stands for "nothing to wait for".
-        machines.chain(usage).min().unwrap_or_else(|| Instant::now() + Duration::from_secs(3600))
+        machines.chain(usage).chain(self.broker.deadline()).min().unwrap_or_else(|| Instant::now() + Duration::from_secs(3600))
     }
 
     fn add(&mut self, spec: ServiceSpec) {
         let machine = Machine::new(spec.policy.clone());
-        let name = spec.name.clone();
+        let (name, when_called) = (spec.name.clone(), spec.when_called);
         let specs = BTreeMap::from([(machine.next_generation(), Rc::new(spec))]);
         let run = Run {
             machine,
@@ -260,6 +280,7 @@ impl Shell {
             version: None,
             kind: None,
             first_ready: false,
+            when_called,
             gave_up: None,
             failing: None,
             stopped: false,
@@ -284,7 +305,9 @@ impl Shell {
                 Event::Exited(worker, _) => Some(*worker),
                 _ => None,
             };
-            for action in self.decide(&service, event) {
+            let actions = self.decide(&service, event);
+            self.tell_peers(&service);
+            for action in actions {
                 self.perform(&service, action);
             }
             if let Some(worker) = gone {
@@ -348,11 +371,13 @@ impl Shell {
         let name = format!("{service}#{number}");
         let token = random_token();
         let identity = Identity {
-            link: &self.socket,
+            link: &self.broker.socket,
             links: spec.policy.links,
             token: &token,
             service,
             worker: &name,
+            broker_token: &self.broker.token,
+            calls: &calls_socket(&self.broker.socket, worker),
         };
         let started = Process::spawn(&spec.worker, identity);
         let tail = Tail::default();
@@ -401,6 +426,13 @@ impl Shell {
     /// A link has greeted: finds out whose it is.
     fn arrived(&mut self, Arrival { hello, stream }: Arrival) {
         let given = hello.token.as_bytes();
+        if hello.link == LinkName::Named(NamedLink::Broker) {
+            match bool::from(self.broker.token.as_bytes().ct_eq(given)) {
+                true => self.broker_link(hello.from, stream),
+                false => tracing::warn!("turned a broker link away: its token is wrong"),
+            }
+            return;
+        }
         // Every token is compared, in constant time each: how long it takes says nothing about any of them.
         let mut owner = None;
         for (worker, run) in &self.workers {
@@ -413,7 +445,7 @@ impl Shell {
             return;
         };
         match hello.link {
-            LinkName::Control(_) => self.control_link(worker, hello.version, stream),
+            LinkName::Named(_) => self.control_link(worker, hello.version, stream),
             LinkName::Data(link) => self.data_link(worker, link, stream),
         }
     }
@@ -505,6 +537,8 @@ impl Shell {
             guardian.release(process.pid());
         }
         let exit = process.reap().to_string();
+        // A process that was killed leaves its socket behind; one that never made it leaves none.
+        let _ = std::fs::remove_file(calls_socket(&self.broker.socket, worker));
         let mut failure = Failure { error: exit, ..Failure::default() };
         if failure.error.contains("SIGKILL") {
             failure.hint = "if nobody killed it, look for the kernel's out-of-memory killer (dmesg)".to_owned();
@@ -527,7 +561,7 @@ impl Shell {
             Request::Status(reply) => {
                 let _ = reply.send(self.status());
             }
-            Request::Reload { services, swap, reply } => self.reload(services, swap, reply),
+            Request::Reload { plan, swap, reply } => self.reload(plan, swap, reply),
             Request::Stop(reply) => {
                 self.stop_waiters.push(reply);
                 self.end(Event::Stop);
@@ -541,6 +575,7 @@ impl Shell {
 
     fn end(&mut self, how: Event) {
         self.stopping = true;
+        self.refuse_questions();
         if let Some(round) = self.round.take() {
             let _ = round.reply.send(Err(ReloadError::Stopping));
         }
@@ -558,7 +593,7 @@ impl Shell {
         self.services.retain(|name, run| {
             let lives: BTreeSet<u32> = run.machine.workers().map(|w| w.generation).collect();
             let (current, next) = (run.machine.generation(), run.machine.next_generation());
-            run.specs.retain(|generation, _| *generation == current || *generation + 1 == next || lives.contains(generation));
+            run.specs.retain(|generation, _| *generation == current || *generation + 1 >= next || lives.contains(generation));
             let over = run.stopped && !self.stopping;
             if over {
                 tracing::info!("service {name} has ended");
@@ -573,7 +608,7 @@ impl Shell {
             let answer = match gave_up {
                 Some(error) => Some(Err(error)),
                 None if self.stopping => Some(Err(StartError::stopped())),
-                None => self.services.values().all(|run| run.first_ready).then(|| Ok(self.status())),
+                None => self.services.values().all(|run| run.first_ready || run.when_called).then(|| Ok(self.status())),
             };
             if let Some(answer) = answer {
                 for waiter in self.ready_waiters.drain(..) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::backoff::Backoff;
-use crate::interpreter::{self, Interpreter, Surroundings};
+use crate::interpreter::{self, Interpreter, Language, NotFound, Surroundings};
 use crate::machine::Policy;
 
 /// How to start one worker process. Nothing here differs between the workers of a service.
@@ -36,6 +36,101 @@ pub struct ServiceSpec {
     pub worker: WorkerSpec,
     /// How its workers live.
     pub policy: Policy,
+    /// Its workers start with the first call instead of at once.
+    pub when_called: bool,
+    /// It runs what belongs to no other service of its language.
+    pub implicit: bool,
+    /// Folders whose files are its own; canonical.
+    pub folders: Vec<PathBuf>,
+}
+
+/// Everything that a supervisor runs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// The services.
+    pub services: Vec<ServiceSpec>,
+    /// How they are called.
+    pub calls: CallsSpec,
+}
+
+/// What callers are told, and how long they wait for a worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallsSpec {
+    /// Longest time of a call that does not say its own; `None` has no limit.
+    pub timeout: Option<Duration>,
+    /// Calls under way from one process to one worker.
+    pub in_flight_max: usize,
+    /// Bytes of a call's arguments, or of its result.
+    pub message_bytes_max: u64,
+    /// Longest wait for a worker of the called service to be ready.
+    pub start_timeout: Duration,
+    /// Languages in which nothing can be called that belongs to no service, and why.
+    pub missing: Vec<(Language, String)>,
+}
+
+impl Default for CallsSpec {
+    fn default() -> CallsSpec {
+        CallsSpec {
+            timeout: Some(Duration::from_secs(30)),
+            in_flight_max: 1024,
+            message_bytes_max: 64 << 20,
+            start_timeout: START_TIMEOUT,
+            missing: Vec::new(),
+        }
+    }
+}
+
+impl From<Vec<ServiceSpec>> for Plan {
+    fn from(services: Vec<ServiceSpec>) -> Plan {
+        Plan { services, calls: CallsSpec::default() }
+    }
+}
+
+/// What a supervisor's services are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Requests and calls: each runs its application.
+    Serve,
+    /// Calls alone: a service has its interpreter, environment and folder, but its application is not loaded, and nothing
+    /// starts before it is called.
+    Call,
+}
+
+impl Plan {
+    /// From settings. `runtime` is the folder that [`find_runtime`] found, `home` the folder to which code belongs that
+    /// belongs to no service.
+    ///
+    /// # Errors
+    /// When a service cannot be started; see [`ServiceSpec::for_service`].
+    pub fn for_settings(
+        settings: &config::Settings,
+        purpose: Purpose,
+        runtime: &Path,
+        home: &Path,
+    ) -> Result<Plan, SpecError> {
+        let drain = settings.timeouts.drain;
+        let spec = |service| match purpose {
+            Purpose::Serve => ServiceSpec::for_service(service, runtime, settings.threads, drain),
+            Purpose::Call => ServiceSpec::for_calls(service, runtime, drain),
+        };
+        let mut services = settings.services.iter().map(spec).collect::<Result<Vec<_>, _>>()?;
+        let mut missing = Vec::new();
+        for language in [Language::Node, Language::Python] {
+            match ServiceSpec::implicit(language, settings, runtime, home) {
+                Ok(spec) => services.push(spec),
+                Err(SpecError(why)) => missing.push((language, why)),
+            }
+        }
+        let calls = &settings.calls;
+        let calls = CallsSpec {
+            timeout: calls.timeout,
+            in_flight_max: calls.in_flight_max,
+            message_bytes_max: calls.message_bytes_max,
+            start_timeout: calls.start_timeout,
+            missing,
+        };
+        Ok(Plan { services, calls })
+    }
 }
 
 /// A service that cannot be started; displays what, where and what to do.
@@ -50,9 +145,16 @@ impl fmt::Display for SpecError {
 
 impl std::error::Error for SpecError {}
 
+/// Longest name of a caller that is kept for the log, in bytes.
+pub(crate) const BROKER_NAME_MAX: usize = 128;
+
 /// Waits that settings do not name.
 const EXIT_GRACE: Duration = Duration::from_secs(1);
 const STABLE_AFTER: Duration = Duration::from_secs(1);
+/// As a service's own section would say by default.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+const BACKOFF: Backoff = Backoff { min: Duration::from_millis(100), max: Duration::from_secs(30) };
 
 impl ServiceSpec {
     /// From settings. `runtime` is the folder that [`find_runtime`] found, `links` the number of front threads and
@@ -82,6 +184,74 @@ impl ServiceSpec {
                 recycle_memory_bytes: service.recycle_memory_bytes,
                 hang_timeout: service.hang_timeout,
             },
+            when_called: false,
+            implicit: false,
+            folders: folders_of(service),
+        })
+    }
+
+    /// The same, for workers that take calls alone.
+    ///
+    /// # Errors
+    /// When no interpreter is found, or the working folder does not exist.
+    pub fn for_calls(service: &config::Service, runtime: &Path, drain: Duration) -> Result<ServiceSpec, SpecError> {
+        let mut spec = ServiceSpec::for_service(service, runtime, 0, drain)?;
+        let arguments = calls_arguments(spec.worker.interpreter.language, runtime).map_err(SpecError)?;
+        spec.worker.args = service.interpreter_args.iter().map(OsString::from).chain(arguments).collect();
+        spec.policy.links = 0;
+        spec.when_called = true;
+        Ok(spec)
+    }
+
+    /// The service for what belongs to no other: `node` or `python`, started by the first call.
+    ///
+    /// # Errors
+    /// When no interpreter is found, or the runtime is incomplete.
+    fn implicit(
+        language: Language,
+        settings: &config::Settings,
+        runtime: &Path,
+        home: &Path,
+    ) -> Result<ServiceSpec, SpecError> {
+        let surroundings = Surroundings::from_env(&[]);
+        let found: Result<Interpreter, NotFound> = match language {
+            Language::Node => interpreter::find_node(None, &surroundings),
+            Language::Python => {
+                // `bireme serve web/server.js` may call what stands beside the server, with an environment there.
+                let folders = settings.services.iter().flat_map(folders_of).chain([home.to_path_buf()]);
+                let folder = folders.rev().find(|folder| interpreter::has_environment(folder));
+                let folder = folder.unwrap_or_else(|| home.to_path_buf());
+                interpreter::find_python(None, &folder, &folder, &surroundings)
+            }
+        };
+        let interpreter = found.map_err(|error| SpecError(error.to_string()))?;
+        let name = language.as_str();
+        let taken = settings.services.iter().any(|service| &*service.name == name);
+        Ok(ServiceSpec {
+            name: if taken { format!("{name}-calls").into() } else { name.into() },
+            worker: WorkerSpec {
+                interpreter,
+                args: calls_arguments(language, runtime).map_err(SpecError)?,
+                env: Vec::new(),
+                cwd: home.to_path_buf(),
+                options: "{}".to_owned(),
+            },
+            policy: Policy {
+                workers: settings.calls.workers,
+                links: 0,
+                start_timeout: START_TIMEOUT,
+                drain_timeout: settings.timeouts.drain,
+                stop_timeout: STOP_TIMEOUT,
+                exit_grace: EXIT_GRACE,
+                stable_after: STABLE_AFTER,
+                backoff: BACKOFF,
+                recycle_requests: None,
+                recycle_memory_bytes: None,
+                hang_timeout: None,
+            },
+            when_called: true,
+            implicit: true,
+            folders: Vec::new(),
         })
     }
 }
@@ -126,6 +296,31 @@ impl WorkerSpec {
             options: options(service),
         })
     }
+}
+
+/// Folders whose files are a service's own: where it works, and where its application lies.
+fn folders_of(service: &config::Service) -> Vec<PathBuf> {
+    let app = match &service.app {
+        config::App::Node { entry } => entry.parent().map(Path::to_path_buf),
+        config::App::Python { target } => {
+            let module = target.split(':').next().unwrap_or_default();
+            module.rsplit_once('.').map(|(package, _)| service.cwd.join(package.replace('.', "/")))
+        }
+    };
+    let folders = std::iter::once(service.cwd.clone()).chain(app);
+    folders.map(|folder| folder.canonicalize().unwrap_or(folder)).collect()
+}
+
+/// What follows the interpreter in a worker that takes calls alone.
+fn calls_arguments(language: Language, runtime: &Path) -> Result<Vec<OsString>, String> {
+    Ok(match language {
+        Language::Node => vec![
+            "--require".into(),
+            runtime_file(runtime, "node/src/boot.cjs")?.into(),
+            runtime.join("node/src/calls-main.cjs").into(),
+        ],
+        Language::Python => vec![runtime_file(runtime, "python/launch.py")?.into(), "--calls".into()],
+    })
 }
 
 /// `BIREME_OPTIONS` as `protocol/README.md` lists them.
@@ -199,4 +394,34 @@ pub fn find_runtime(setting: Option<&Path>, executable: &Path) -> Result<PathBuf
             places[1].display()
         ))
     })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A service for tests that start nothing.
+    pub(crate) fn spec(name: &str, language: Language, folders: &[&str], implicit: bool) -> ServiceSpec {
+        let interpreter = Interpreter { language, path: "/bin/false".into(), why: String::new() };
+        ServiceSpec {
+            name: name.into(),
+            worker: WorkerSpec { interpreter, args: Vec::new(), env: Vec::new(), cwd: "/".into(), options: "{}".to_owned() },
+            policy: Policy {
+                workers: 1,
+                links: 0,
+                start_timeout: START_TIMEOUT,
+                drain_timeout: STOP_TIMEOUT,
+                stop_timeout: STOP_TIMEOUT,
+                exit_grace: EXIT_GRACE,
+                stable_after: STABLE_AFTER,
+                backoff: BACKOFF,
+                recycle_requests: None,
+                recycle_memory_bytes: None,
+                hang_timeout: None,
+            },
+            when_called: implicit,
+            implicit,
+            folders: folders.iter().map(PathBuf::from).collect(),
+        }
+    }
 }

@@ -37,6 +37,18 @@ pub const FLAG_UPGRADE: u8 = 0x02;
 pub const FLAG_WEBSOCKET: u8 = 0x04;
 /// On WS_MESSAGE: the message is text.
 pub const FLAG_TEXT: u8 = 0x02;
+/// On RESULT: items follow.
+pub const FLAG_STREAM: u8 = 0x02;
+/// On CALL: keyword arguments follow the arguments.
+pub const FLAG_KWARGS: u8 = 0x02;
+/// On CALL: the target is a handle that the receiver gave, not a BIND's number.
+pub const FLAG_HANDLE: u8 = 0x04;
+/// On CALL: the value itself is wanted; nothing is called.
+pub const FLAG_GET: u8 = 0x08;
+/// On CALL: it may be made again elsewhere when it is lost.
+pub const FLAG_IDEMPOTENT: u8 = 0x10;
+/// On CALL: construct an object, and keep it.
+pub const FLAG_NEW: u8 = 0x20;
 /// What a WS_MESSAGE uses of its stream's credit beside the bytes of its payload.
 pub const MESSAGE_COST: u32 = 64;
 /// Longest reason of a WS_CLOSE, in bytes.
@@ -80,6 +92,30 @@ pub enum Kind {
     WsMessage = 0x21,
     /// Ends a WebSocket.
     WsClose = 0x22,
+    /// Where does this file or module run?
+    Resolve = 0x30,
+    /// There.
+    Resolved = 0x31,
+    /// The ready workers of a service have changed.
+    Peers = 0x32,
+    /// Gives a function or class a number.
+    Bind = 0x33,
+    /// Calls it.
+    Call = 0x34,
+    /// What it returned.
+    Result = 0x35,
+    /// What it raised.
+    Error = 0x36,
+    /// Items of a call's stream.
+    Item = 0x37,
+    /// The caller wants no answer any more.
+    Cancel = 0x38,
+    /// The call waits.
+    Queued = 0x39,
+    /// It has begun.
+    Started = 0x3a,
+    /// A handle is not needed any more.
+    Release = 0x3b,
     /// A socket, or the worker, wants a topic's messages.
     Subscribe = 0x40,
     /// And wants them no more.
@@ -117,6 +153,18 @@ impl Kind {
             0x20 => Kind::WsAccept,
             0x21 => Kind::WsMessage,
             0x22 => Kind::WsClose,
+            0x30 => Kind::Resolve,
+            0x31 => Kind::Resolved,
+            0x32 => Kind::Peers,
+            0x33 => Kind::Bind,
+            0x34 => Kind::Call,
+            0x35 => Kind::Result,
+            0x36 => Kind::Error,
+            0x37 => Kind::Item,
+            0x38 => Kind::Cancel,
+            0x39 => Kind::Queued,
+            0x3a => Kind::Started,
+            0x3b => Kind::Release,
             0x40 => Kind::Subscribe,
             0x41 => Kind::Unsubscribe,
             0x42 => Kind::Publish,

@@ -1,7 +1,7 @@
 //! `bireme serve`: load, bind, start, serve, drain.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use config::{Listen, LogFormat, Settings, Severity};
 use front::{Bound, Commands, Front};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
-use supervise::{Handle, RunDirectory, ServiceSpec, ServiceStatus, StartError, Supervisor, Threads, find_runtime};
+use supervise::{Handle, Plan, Purpose, RunDirectory, ServiceStatus, StartError, Supervisor, Threads, find_runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
@@ -69,9 +69,11 @@ fn verify(settings: &Settings) -> Result<(), Stop> {
     if errors.is_empty() { Ok(()) } else { Err(Stop::Usage(errors.join("\n"))) }
 }
 
-fn specs(settings: &Settings, runtime: &std::path::Path) -> Result<Vec<ServiceSpec>, Stop> {
-    let spec = |service| ServiceSpec::for_service(service, runtime, settings.threads, settings.timeouts.drain);
-    settings.services.iter().map(spec).collect::<Result<_, _>>().map_err(|error| Stop::Failed(error.to_string()))
+fn plan(settings: &Settings, runtime: &Path) -> Result<Plan, Stop> {
+    let current = std::env::current_dir()
+        .map_err(|error| Stop::Failed(format!("the current folder cannot be read: {error}")))?;
+    let home = settings.file.as_deref().and_then(Path::parent).unwrap_or(&current);
+    Plan::for_settings(settings, Purpose::Serve, runtime, home).map_err(|error| Stop::Failed(error.to_string()))
 }
 
 /// Each connection is an open file, and the soft limit is often far below what the system allows.
@@ -152,14 +154,14 @@ impl Server {
         };
         let signals = Signals::new().map_err(failed("signals cannot be received"))?;
         let runtime = runtime_folder()?;
-        let specs = specs(&settings, &runtime)?;
+        let plan = plan(&settings, &runtime)?;
         let folder = RunDirectory::create(settings.runtime_dir.as_deref()).map_err(failed("no folder for sockets"))?;
         let (path, folder) = (folder.path().to_owned(), Arc::new(folder));
         let bound = Bound::open(&settings.listen, settings.threads).map_err(|error| Stop::Failed(error.to_string()))?;
         let (listen, unix_paths) = (bound.addresses().to_vec(), bound.unix_paths().to_vec());
         let control = control::listen(&path).map_err(failed("the control socket cannot be opened"))?;
         let (front, events) = Front::start(settings.clone(), bound).map_err(|error| Stop::Failed(error.to_string()))?;
-        let supervisor = Supervisor::start(folder, specs, FrontThreads(front.commands()), events)
+        let supervisor = Supervisor::start(folder, plan, FrontThreads(front.commands()), events)
             .map_err(failed("the supervisor cannot be started"))?;
         let front = Arc::new(Mutex::new(Some(front)));
         Ok(Server {
@@ -316,14 +318,14 @@ impl Server {
         let mut settings = resolved.settings;
         warnings.extend(self.keep_fixed(&mut settings));
         let settings = Arc::new(settings);
-        let specs = specs(&settings, &self.runtime).map_err(text)?;
+        let plan = plan(&settings, &self.runtime).map_err(text)?;
         let refused = Arc::new(Mutex::new(None));
         let (front, new, refusal) = (self.front.clone(), settings.clone(), refused.clone());
         let swap = move || {
             let configured = lock(&front).as_ref().map(|front| front.configure(&new));
             *lock(&refusal) = configured.and_then(Result::err);
         };
-        self.supervisor.reload(specs, swap).await.map_err(|error| error.to_string())?;
+        self.supervisor.reload(plan, swap).await.map_err(|error| error.to_string())?;
         // Verified above, so only what has changed since can be refused.
         if let Some(error) = lock(&refused).take() {
             return Err(format!("workers were replaced, but the old routes and limits stay: {error}"));

@@ -6,16 +6,19 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::{Shell, check_names};
+use super::{Run, Shell, check_names};
 use crate::handle::{ReloadError, ServiceStatus, StartError, Swap};
 use crate::machine::{Action, Event};
-use crate::spec::ServiceSpec;
+use crate::spec::{CallsSpec, Plan, ServiceSpec};
 
 /// A reload that is under way.
 pub(super) struct Round {
     pub(super) waiting: BTreeSet<Arc<str>>,
     pub(super) removed: Vec<Arc<str>>,
     pub(super) added: Vec<Arc<str>>,
+    /// Services that nobody has called yet: nothing of theirs runs.
+    pub(super) idle: Vec<ServiceSpec>,
+    pub(super) calls: CallsSpec,
     pub(super) swap: Swap,
     pub(super) reply: oneshot::Sender<Result<Vec<ServiceStatus>, ReloadError>>,
 }
@@ -23,7 +26,7 @@ pub(super) struct Round {
 impl Shell {
     pub(super) fn reload(
         &mut self,
-        services: Vec<ServiceSpec>,
+        plan: Plan,
         swap: Swap,
         reply: oneshot::Sender<Result<Vec<ServiceStatus>, ReloadError>>,
     ) {
@@ -32,18 +35,24 @@ impl Shell {
         } else if self.round.is_some() {
             Some(ReloadError::Busy)
         } else {
-            check_names(&services).err().map(ReloadError::Invalid)
+            check_names(&plan.services).err().map(ReloadError::Invalid)
         };
         if let Some(refusal) = refusal {
             let _ = reply.send(Err(refusal));
             return;
         }
-        let names: BTreeSet<Arc<str>> = services.iter().map(|spec| spec.name.clone()).collect();
+        let names: BTreeSet<Arc<str>> = plan.services.iter().map(|spec| spec.name.clone()).collect();
+        let (idle, services): (Vec<ServiceSpec>, Vec<ServiceSpec>) = plan
+            .services
+            .into_iter()
+            .partition(|spec| spec.when_called && self.services.get(&spec.name).is_none_or(Run::is_idle));
         let running: BTreeSet<Arc<str>> = self.services.keys().cloned().collect();
         self.round = Some(Round {
-            waiting: names.clone(),
+            waiting: services.iter().map(|spec| spec.name.clone()).collect(),
             removed: running.difference(&names).cloned().collect(),
-            added: names.difference(&running).cloned().collect(),
+            added: services.iter().map(|spec| spec.name.clone()).filter(|name| !running.contains(name)).collect(),
+            idle,
+            calls: plan.calls,
             swap,
             reply,
         });
@@ -76,9 +85,20 @@ impl Shell {
     pub(super) fn commit_reload(&mut self, round: Round) {
         let names: Vec<Arc<str>> = self.services.keys().cloned().collect();
         let mut later = Vec::new();
+        self.broker.calls = round.calls;
+        for spec in round.idle {
+            // Unless a call has started it since.
+            if self.services.get(&spec.name).is_none_or(Run::is_idle) {
+                self.add(spec);
+            }
+        }
         for name in names {
+            if self.services.get(&name).is_some_and(Run::is_idle) && !round.removed.contains(&name) {
+                continue;
+            }
             if round.removed.contains(&name) {
                 later.push((name.clone(), self.decide(&name, Event::Stop)));
+                self.tell_peers(&name);
                 continue;
             }
             let (first, rest): (Vec<Action>, Vec<Action>) =
@@ -86,6 +106,7 @@ impl Shell {
             for action in first {
                 self.perform(&name, action);
             }
+            self.tell_peers(&name);
             if let Some(run) = self.services.get_mut(&name) {
                 run.first_ready = true;
                 run.gave_up = None;

@@ -51,7 +51,9 @@ impl Shell {
             }
             Note::StartFailed { worker, why, restart_in } => self.note_start_failed(service, worker, why, restart_in),
             Note::GaveUp(failure) => {
-                if let Some(run) = self.services.get_mut(service) {
+                if self.services.get(service).is_some_and(|run| run.when_called) {
+                    self.gave_up_on_call(service, &failure);
+                } else if let Some(run) = self.services.get_mut(service) {
                     run.gave_up = Some(failure);
                 }
             }
@@ -111,7 +113,7 @@ impl Shell {
     }
 
     pub(super) fn status(&self) -> Vec<ServiceStatus> {
-        self.services.iter().filter_map(|(name, run)| self.service_status(name, run)).collect()
+        self.services.iter().filter(|(_, run)| !run.is_idle()).filter_map(|(name, run)| self.service_status(name, run)).collect()
     }
 
     fn service_status(&self, name: &Arc<str>, run: &Run) -> Option<ServiceStatus> {
