@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -26,6 +27,14 @@ folder says what to serve.
 
 Signals: SIGINT and SIGTERM drain and stop, a second one stops at once; SIGHUP reloads.";
 
+const RUN_EXAMPLES: &str = "\
+Examples:
+  bireme run train.py --epochs 3       train.py may call JavaScript: bireme.node(\"./chart.js\")
+  bireme run report.mjs                report.mjs may import './model.py'
+
+The program has this terminal, its arguments and its exit status, as under node or python itself.
+Workers for what it calls are started at the first call and end with it.";
+
 #[derive(Debug, Parser)]
 #[command(name = "bireme", version, about = ABOUT, after_help = EXAMPLES, max_term_width = 100, arg_required_else_help = true)]
 pub struct Arguments {
@@ -38,6 +47,9 @@ pub enum Command {
     /// Serve applications until told to stop
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(ServeArguments),
+    /// Run a program that calls functions of the other language
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(RunArguments),
     /// Say everything that is wrong with a configuration, without serving
     Check(ServeArguments),
     /// Start new workers by the current code and configuration, and retire the old ones when the new are ready
@@ -48,6 +60,9 @@ pub enum Command {
     Config(ConfigArguments),
     /// Show what Bireme finds on this machine: interpreters, folders, limits
     Doctor(ServeArguments),
+    /// Start workers for the calls of other programs; for programs, which learn how to reach it from a line of JSON
+    #[command(hide = true)]
+    Broker(BrokerArguments),
 }
 
 #[derive(Clone, Debug, Default, Args)]
@@ -111,6 +126,42 @@ pub struct ServeArguments {
     /// Set any key of the configuration, such as timeouts.response=5m; may be repeated
     #[arg(short, long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+}
+
+/// Which configuration holds, for commands that serve nothing.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ProjectArguments {
+    /// The configuration file [environment: BIREME_CONFIG] [default: bireme.toml, if there is one]
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Set any key of the configuration, such as calls.timeout=5m; may be repeated
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct RunArguments {
+    #[command(flatten)]
+    pub project: ProjectArguments,
+
+    /// The program: .js, .mjs, .cjs, .ts, .mts, .cts or .py
+    #[arg(value_name = "SCRIPT")]
+    pub script: PathBuf,
+
+    /// Its arguments
+    #[arg(value_name = "ARGUMENT", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub struct BrokerArguments {
+    #[command(flatten)]
+    pub project: ProjectArguments,
+
+    /// Say on stdout, as a line of JSON, how to be reached; end when stdin does
+    #[arg(long, required = true)]
+    pub stdio: bool,
 }
 
 /// Which running server is meant.

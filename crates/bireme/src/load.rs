@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 
 use config::{File, Flag, Flags, Mistake, Resolved, Settings, Sources};
+use supervise::{Plan, Purpose};
 
 use crate::Stop;
-use crate::arguments::ServeArguments;
+use crate::arguments::{ProjectArguments, ServeArguments};
 
 /// The file that is read when no other is named.
 pub const FILE_NAME: &str = "bireme.toml";
@@ -18,14 +19,24 @@ const FILE_BYTES_MAX: u64 = 4 << 20;
 
 /// Reads everything anew, as at the start and at each reload.
 pub fn settings(arguments: &ServeArguments) -> Result<Resolved, Stop> {
-    let current =
-        env::current_dir().map_err(|error| Stop::Failed(format!("the current folder cannot be read: {error}")))?;
+    resolve(arguments, false)
+}
+
+/// The same for commands that serve nothing: a folder without `bireme.toml` will do.
+pub fn project(arguments: &ProjectArguments) -> Result<Resolved, Stop> {
+    let ProjectArguments { config, set } = arguments.clone();
+    resolve(&ServeArguments { config, set, ..ServeArguments::default() }, true)
+}
+
+fn resolve(arguments: &ServeArguments, calls_only: bool) -> Result<Resolved, Stop> {
+    let current = current_folder()?;
     let sources = Sources {
         file: file(arguments, &current)?,
         environment: environment()?,
         flags: flags(arguments)?,
         cores: available_parallelism().map_or(1, usize::from),
         current,
+        calls_only,
     };
     let passed_over = sources.file.is_none() && sources.current.join(FILE_NAME).is_file();
     let mut resolved = config::resolve(&sources).map_err(|errors| Stop::Usage(errors.to_string()))?;
@@ -36,6 +47,17 @@ pub fn settings(arguments: &ServeArguments) -> Result<Resolved, Stop> {
         resolved.warnings.push(Mistake { place: None, what });
     }
     Ok(resolved)
+}
+
+/// What is started for the settings; code of no service runs in the configuration's folder, or in the current one.
+pub fn plan(settings: &Settings, purpose: Purpose, runtime: &Path) -> Result<Plan, Stop> {
+    let current = current_folder()?;
+    let home = settings.file.as_deref().and_then(Path::parent).unwrap_or(&current);
+    Plan::for_settings(settings, purpose, runtime, home).map_err(|error| Stop::Failed(error.to_string()))
+}
+
+fn current_folder() -> Result<PathBuf, Stop> {
+    env::current_dir().map_err(|error| Stop::Failed(format!("the current folder cannot be read: {error}")))
 }
 
 /// The settings' routes as crate `route` takes them.

@@ -24,6 +24,16 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Starts the log. It is written out when the guard is dropped.
 pub fn start(settings: &Log) -> io::Result<Guard> {
+    start_for(settings, false)
+}
+
+/// The same for commands whose user waits for something else: what workers print is shown, but of Bireme's own news
+/// only what is wrong, unless more is asked for than the default.
+pub fn start_quiet(settings: &Log) -> io::Result<Guard> {
+    start_for(settings, settings.level == LogLevel::Info)
+}
+
+fn start_for(settings: &Log, quiet: bool) -> io::Result<Guard> {
     let queue = Arc::new(Queue::default());
     let thread = queue.clone();
     std::thread::Builder::new().name("log".to_owned()).spawn(move || thread.write_out())?;
@@ -37,7 +47,7 @@ pub fn start(settings: &Log) -> io::Result<Guard> {
         LogLevel::Trace => Level::TRACE,
     };
     let subscriber = tracing_subscriber::fmt()
-        .event_format(Format { json: settings.format == LogFormat::Json, colour })
+        .event_format(Format { json: settings.format == LogFormat::Json, colour, quiet })
         .with_max_level(level)
         .with_writer(Lines(queue.clone()))
         .finish();
@@ -151,6 +161,7 @@ impl Write for Line<'_> {
 struct Format {
     json: bool,
     colour: bool,
+    quiet: bool,
 }
 
 impl<S, N> FormatEvent<S, N> for Format
@@ -161,7 +172,8 @@ where
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let metadata = event.metadata();
         // The libraries below log for their own developers.
-        if *metadata.level() > Level::WARN && !is_ours(metadata) {
+        let heard = if self.quiet { metadata.target() == "worker" } else { is_ours(metadata) };
+        if *metadata.level() > Level::WARN && !heard {
             return Ok(());
         }
         let mut fields = Fields::default();

@@ -4,6 +4,7 @@
 //! `supervise`.
 
 mod arguments;
+mod broker;
 mod commands;
 mod control;
 mod load;
@@ -18,11 +19,13 @@ use arguments::{Arguments, Command};
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Serve(arguments) => commands::serve::run(arguments),
+        Command::Run(arguments) => commands::run::run(&arguments),
         Command::Check(arguments) => commands::check::run(&arguments),
         Command::Reload(arguments) => commands::reload::run(&arguments),
         Command::Status(arguments) => commands::status::run(&arguments),
         Command::Config(arguments) => commands::config::run(&arguments),
         Command::Doctor(arguments) => commands::doctor::run(&arguments),
+        Command::Broker(arguments) => commands::broker::run(&arguments),
     };
     result.unwrap_or_else(|stop| {
         eprintln!("{}", stop.text());

@@ -29,6 +29,8 @@ pub struct Sources {
     pub flags: Flags,
     /// The current folder, absolute.
     pub current: PathBuf,
+    /// Functions are called and nothing is served: neither services nor routes are missed.
+    pub calls_only: bool,
     /// Processors that this process may use; 0 counts as 1.
     pub cores: usize,
 }
@@ -95,7 +97,14 @@ pub fn resolve(sources: &Sources) -> Result<Resolved, Errors> {
     overlay_flags(&mut tree, &sources.flags.values, &mut errors);
     overlay_targets(&mut tree, &sources.flags, folders, &mut errors);
 
-    let mut reader = Reader { folders, cores: sources.cores.max(1), errors, shown: Vec::new(), broken: Vec::new() };
+    let mut reader = Reader {
+        folders,
+        cores: sources.cores.max(1),
+        calls_only: sources.calls_only,
+        errors,
+        shown: Vec::new(),
+        broken: Vec::new(),
+    };
     let file = sources.file.as_ref().map(|file| file.path.clone());
     let settings = reader.settings(tree, file, &sources.flags.routes);
     if !reader.errors.0.is_empty() {
@@ -117,6 +126,7 @@ impl Settings {
 pub(crate) struct Reader<'f> {
     folders: Folders<'f>,
     cores: usize,
+    pub(crate) calls_only: bool,
     pub(crate) errors: Errors,
     shown: Vec<Shown>,
     /// Services with mistakes: routes to them are not mistakes as well.

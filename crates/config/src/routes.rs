@@ -23,7 +23,7 @@ impl Reader<'_> {
             }
             Some(Item { place, .. }) => self.errors.add(&place, "\"route\" is a list of tables; write [[route]]"),
         }
-        if routes.is_empty() && self.errors.0.is_empty() {
+        if routes.is_empty() && self.errors.0.is_empty() && !self.calls_only {
             match services {
                 [] => self.errors.add_anywhere(
                     "there is nothing to serve: name an application (\"bireme serve ./server.js\", \"bireme serve \

@@ -20,6 +20,7 @@ fn sources(toml: &str, environment: &[&str], flags: &[&str]) -> Sources {
         flags: Flags { values: flags.iter().map(flag).collect(), ..Flags::default() },
         current: "/home/me".into(),
         cores: 3,
+        calls_only: false,
     }
 }
 

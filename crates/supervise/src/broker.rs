@@ -45,6 +45,16 @@ pub(crate) struct Resolve {
     pub service: Option<String>,
 }
 
+impl Resolve {
+    pub fn file(language: Language, file: &Path) -> Resolve {
+        let language = match language {
+            Language::Node => CallLanguage::Node,
+            Language::Python => CallLanguage::Python,
+        };
+        Resolve { id: 0, language, file: Some(file.to_path_buf()), module: None, service: None }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum CallLanguage {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::backoff::Backoff;
+use crate::broker;
 use crate::interpreter::{self, Interpreter, Language, NotFound, Surroundings};
 use crate::machine::Policy;
 
@@ -130,6 +131,12 @@ impl Plan {
             missing,
         };
         Ok(Plan { services, calls })
+    }
+
+    /// The service that runs a file when it is called.
+    pub fn service_of(&self, language: Language, file: &Path) -> Option<&ServiceSpec> {
+        let name = broker::choose(&broker::Resolve::file(language, file), self.services.iter()).ok()?;
+        self.services.iter().find(|spec| spec.name == name)
     }
 }
 

@@ -1,8 +1,10 @@
 //! One module a command.
 
+pub mod broker;
 pub mod check;
 pub mod config;
 pub mod doctor;
 pub mod reload;
+pub mod run;
 pub mod serve;
 pub mod status;

@@ -70,10 +70,7 @@ fn verify(settings: &Settings) -> Result<(), Stop> {
 }
 
 fn plan(settings: &Settings, runtime: &Path) -> Result<Plan, Stop> {
-    let current = std::env::current_dir()
-        .map_err(|error| Stop::Failed(format!("the current folder cannot be read: {error}")))?;
-    let home = settings.file.as_deref().and_then(Path::parent).unwrap_or(&current);
-    Plan::for_settings(settings, Purpose::Serve, runtime, home).map_err(|error| Stop::Failed(error.to_string()))
+    load::plan(settings, Purpose::Serve, runtime)
 }
 
 /// Each connection is an open file, and the soft limit is often far below what the system allows.
