@@ -237,14 +237,13 @@ class DataLink extends Link {
       if (opened !== null) this.streams.set(stream, opened);
       return;
     }
-    if (type === TYPE.CREDIT && stream === 0) {
-      if (end - start !== 4) throw new ProtocolError('a CREDIT that is not 4 bytes');
-      topics.onCredit(this, buffer.readUInt32LE(start));
+    if (stream === 0) {
+      topics.onFrame(this, type, flags, buffer, start, end);
       return;
     }
     const target = this.streams.get(stream);
     if (target === undefined) {
-      if (stream > this.lastStream || stream === 0) throw new ProtocolError(`frame type ${type} for stream ${stream}, never opened`);
+      if (stream > this.lastStream) throw new ProtocolError(`frame type ${type} for stream ${stream}, never opened`);
       const known = (type >= TYPE.DATA && type <= TYPE.CREDIT) || type === TYPE.WSMESSAGE || type === TYPE.WSCLOSE;
       if (!known) throw new ProtocolError(`frame type ${type} on a data link`);
       // The stream is closed; the frame crossed on the way.

@@ -1,7 +1,8 @@
 'use strict';
-// Topics: what this worker publishes, and which of its sockets have joined; see "Topics" in protocol/README.md. The
-// front delivers to sockets; nothing of that passes here.
+// Topics: what this worker publishes, which of its sockets have joined, and what it listens to itself; see "Topics" in
+// protocol/README.md. The front delivers to sockets; nothing of that passes here.
 
+const { Subscription } = require('./subscription.js');
 const { FLAG, HEADER_BYTES, MESSAGE_COST, PAYLOAD_BYTES_MAX, PUBLISH_CREDIT_BYTES, TYPE } = require('./frames.js');
 const { ProtocolError } = require('./errors.js');
 
@@ -13,11 +14,22 @@ const TOPICS_PER_SOCKET_MAX = 1024;
 const QUEUE_BYTES_MAX = 16 * 1024 * 1024;
 /** Names whose bytes are kept, so that a busy topic's are encoded once. */
 const NAMES_KEPT = 1024;
+const NOTHING = Buffer.alloc(0);
 
 const names = new Map();
 let links = [];
 let publishers = [];
 let queuedBytes = 0;
+/** What was asked for while the program was loaded, before there were links. */
+let early = [];
+/** Topic to its open subscriptions, for messages and for who comes and goes. */
+const listeners = new Map();
+const watchers = new Map();
+/** Topic that is watched to its named members and how often each is there, for those who come to watch later. */
+const present = new Map();
+/** Questions for `topics()` by number. */
+const questions = new Map();
+let lastQuestion = 0;
 
 /** What one link may still send, and what waits for more. */
 class Publisher {
@@ -83,15 +95,22 @@ function nameOf(topic) {
   return name;
 }
 
-function indexOf(name) {
-  if (links.length === 0) throw new Error('topics can be used once the service has started');
-  return name.hash % links.length;
+function linkOf(name) {
+  return links[name.hash % links.length];
 }
 
 /** The links are open. */
 function useLinks(dataLinks) {
   links = dataLinks;
   publishers = dataLinks.map((link) => new Publisher(link));
+  for (const frame of early) enqueue(frame);
+  early = [];
+  for (const topic of listeners.keys()) listen(topic, TYPE.SUBSCRIBE, 0);
+  for (const topic of watchers.keys()) listen(topic, TYPE.SUBSCRIBE, FLAG.PRESENCE);
+}
+
+function enqueue(frame) {
+  return publishers[frame.hash % links.length].publish(frame);
 }
 
 /**
@@ -107,32 +126,165 @@ function publish(topic, data, socket) {
     throw new RangeError(`publish() of ${bytes.length} bytes; a topic's messages take less than 1 MiB`);
   }
   const cost = payload + MESSAGE_COST;
-  const publisher = publishers[indexOf(name)];
   if (queuedBytes + cost > QUEUE_BYTES_MAX) return 0;
   const [stream, home] = socket === undefined ? [0, 0] : [socket.id, socket.link.name];
-  const sent = publisher.publish({ name: name.bytes, data: bytes, text: shared ? 0 : FLAG.TEXT, stream, home, cost, shared });
-  return sent ? bytes.length : -1;
+  const frame = { name: name.bytes, hash: name.hash, data: bytes, text: shared ? 0 : FLAG.TEXT, stream, home, cost, shared };
+  if (links.length === 0) {
+    if (shared) frame.data = Buffer.from(bytes);
+    queuedBytes += cost;
+    early.push(frame);
+    return -1;
+  }
+  return enqueue(frame) ? bytes.length : -1;
 }
 
 /** A socket joins a topic, under a name that those who watch it are told. */
 function join(socket, topic, as) {
   const name = nameOf(topic);
-  const link = links[indexOf(name)];
   const member = Buffer.from(as);
   if (member.length > MEMBER_NAME_BYTES_MAX) throw new RangeError(`a member's name takes at most ${MEMBER_NAME_BYTES_MAX} bytes`);
   if (socket.topics.has(topic)) return;
   if (socket.topics.size >= TOPICS_PER_SOCKET_MAX) throw new RangeError(`a socket joins at most ${TOPICS_PER_SOCKET_MAX} topics`);
   socket.topics.add(topic);
-  put(link, TYPE.SUBSCRIBE, 0, socket.id, socket.link.name, name.bytes, member);
+  put(linkOf(name), TYPE.SUBSCRIBE, 0, socket.id, socket.link.name, name.bytes, member);
 }
 
 function leave(socket, topic) {
   if (!socket.topics.delete(topic)) return;
   const name = nameOf(topic);
-  put(links[indexOf(name)], TYPE.UNSUBSCRIBE, 0, socket.id, socket.link.name, name.bytes, Buffer.alloc(0));
+  put(linkOf(name), TYPE.UNSUBSCRIBE, 0, socket.id, socket.link.name, name.bytes, NOTHING);
 }
 
-/** CREDIT for the link itself: more may be published. */
+/**
+ * Listens to a topic: `callback(data, topic)` gets each message, a string or a Buffer; without one the subscription is
+ * iterated, `for await (const data of subscribe(topic))`. Either ends with `close()`.
+ */
+function subscribe(topic, callback) {
+  return open(listeners, 0, topic, callback);
+}
+
+/** Who joins and leaves: as `subscribe`, with `{ joined, name, members }`, first for each named member that is there. */
+function presence(topic, callback) {
+  return open(watchers, FLAG.PRESENCE, topic, callback);
+}
+
+function open(table, flag, topic, callback) {
+  nameOf(topic);
+  if (callback !== undefined && typeof callback !== 'function') throw new TypeError('the callback of a subscription is no function');
+  const subscription = new Subscription(topic, callback, () => {
+    const open = table.get(topic);
+    open.delete(subscription);
+    if (open.size > 0) return;
+    table.delete(topic);
+    if (table === watchers) present.delete(topic);
+    listen(topic, TYPE.UNSUBSCRIBE, flag);
+  });
+  const open = table.get(topic);
+  if (open === undefined) {
+    table.set(topic, new Set([subscription]));
+    // The front tells a new watcher who is there.
+    listen(topic, TYPE.SUBSCRIBE, flag);
+  } else {
+    open.add(subscription);
+    if (table === watchers) process.nextTick(tellWhoIsThere, subscription, topic);
+  }
+  return subscription;
+}
+
+function tellWhoIsThere(subscription, topic) {
+  const { names, members } = present.get(topic) ?? { names: [], members: 0 };
+  for (const [name, count] of names) {
+    for (let i = 0; i < count; i++) subscription.give({ joined: true, name, members }, name.length);
+  }
+}
+
+function onPresence(topic, event, bytes) {
+  let there = present.get(topic);
+  if (there === undefined) present.set(topic, (there = { names: new Map(), members: 0 }));
+  there.members = event.members;
+  if (event.name !== '') {
+    const count = (there.names.get(event.name) ?? 0) + (event.joined ? 1 : -1);
+    if (count > 0) there.names.set(event.name, count);
+    else there.names.delete(event.name);
+  }
+  for (const subscription of watchers.get(topic)) subscription.give(event, bytes);
+}
+
+function listen(topic, type, flag) {
+  if (links.length === 0) return;
+  const name = nameOf(topic);
+  put(linkOf(name), type, flag, 0, 0, name.bytes, NOTHING);
+}
+
+/** All topics that have subscribers, by name: `{ sockets, workers }`, how many of each. */
+async function topics() {
+  if (links.length === 0) throw new Error('topics() can be asked once the service has started');
+  const number = (lastQuestion = (lastQuestion + 1) >>> 0);
+  const payload = Buffer.alloc(4);
+  payload.writeUInt32LE(number);
+  const answer = new Promise((resolve) => questions.set(number, { resolve, waiting: links.length, found: {} }));
+  for (const link of links) {
+    if (link.closed) throw new Error('topics() while the worker stops');
+    link.writer.bytes(TYPE.QUERY, 0, 0, 0, payload);
+    link.scheduleFlush();
+  }
+  return answer;
+}
+
+/** A frame of the front for the link itself. */
+function onFrame(link, type, flags, buffer, start, end) {
+  switch (type) {
+    case TYPE.CREDIT:
+      if (end - start !== 4) throw new ProtocolError('a CREDIT that is not 4 bytes');
+      onCredit(link, buffer.readUInt32LE(start));
+      break;
+    case TYPE.MESSAGE: {
+      const [topic, at] = readName(buffer, start, end);
+      const text = (flags & FLAG.TEXT) !== 0;
+      for (const subscription of listeners.get(topic) ?? []) {
+        // Each gets bytes of its own.
+        subscription.give(text ? buffer.utf8Slice(at, end) : Buffer.from(buffer.subarray(at, end)), end - at);
+      }
+      break;
+    }
+    case TYPE.PRESENCE: {
+      const [topic, at] = readName(buffer, start, end);
+      if (at + 4 > end) throw new ProtocolError('a PRESENCE that is too short');
+      const event = { joined: (flags & FLAG.JOINED) !== 0, name: buffer.utf8Slice(at + 4, end), members: buffer.readUInt32LE(at) };
+      if (watchers.has(topic)) onPresence(topic, event, end - start);
+      break;
+    }
+    case TYPE.ANSWER:
+      onAnswer(flags, buffer, start, end);
+      break;
+    default:
+      throw new ProtocolError(`frame type ${type} for the link itself`);
+  }
+}
+
+function onAnswer(flags, buffer, start, end) {
+  if (end - start < 4) throw new ProtocolError('an ANSWER that is too short');
+  const number = buffer.readUInt32LE(start);
+  const question = questions.get(number);
+  if (question === undefined) throw new ProtocolError('an ANSWER to no question');
+  for (let at = start + 4; at < end; ) {
+    const [topic, next] = readName(buffer, at, end);
+    if (next + 8 > end) throw new ProtocolError('an ANSWER that is too short');
+    question.found[topic] = { sockets: buffer.readUInt32LE(next), workers: buffer.readUInt32LE(next + 4) };
+    at = next + 8;
+  }
+  if ((flags & FLAG.END) === 0 || --question.waiting > 0) return;
+  questions.delete(number);
+  question.resolve(question.found);
+}
+
+/** The topic at `start` and where it ends. */
+function readName(buffer, start, end) {
+  const at = start + 2 + (start + 2 <= end ? buffer.readUInt16LE(start) : end);
+  if (at > end) throw new ProtocolError("a topic's name that is cut short");
+  return [buffer.utf8Slice(start + 2, at), at];
+}
+
 function onCredit(link, bytes) {
   const publisher = publishers.find((one) => one.link === link);
   if (publisher === undefined) throw new ProtocolError('CREDIT for a link that publishes nothing');
@@ -145,4 +297,4 @@ function bytesOf(data) {
   throw new TypeError('publish() takes a string or bytes');
 }
 
-module.exports = { join, leave, onCredit, publish, useLinks };
+module.exports = { join, leave, onFrame, presence, publish, subscribe, topics, useLinks };

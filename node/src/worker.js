@@ -6,6 +6,7 @@ const cluster = require('node:cluster');
 const http = require('node:http');
 const { pathToFileURL } = require('node:url');
 
+const builtin = require('./builtin.js');
 const { watchContexts } = require('./context.js');
 const { ControlLink, DataLink } = require('./link.js');
 const { describe, summarize } = require('./errors.js');
@@ -60,6 +61,7 @@ class Worker {
 
   /** Loads nothing itself: Node is about to run the program. */
   start() {
+    builtin.install();
     patchPrototypes();
     watchContexts();
     takeOverListen((server, port) => this.claim(server, port));

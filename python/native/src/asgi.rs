@@ -7,16 +7,19 @@ use crate::cell::Cell;
 use crate::channel::Channel;
 use crate::exchange::Exchange;
 use crate::scope::ScopeBuilder;
+use crate::pubsub;
 use crate::socket::{self, Input, Output, ReadOutcome};
+use crate::topics::{Letter, Publication, Published, Publisher};
 use crate::websocket::WebSocket;
-use pyo3::exceptions::{PyConnectionError, PyKeyboardInterrupt, PyRuntimeError, PySystemExit};
+use pyo3::exceptions::{PyConnectionError, PyKeyboardInterrupt, PyRuntimeError, PySystemExit, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::{PyBytes, PyDict, PyString};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
+use std::thread::ThreadId;
 use wire::{FLAG_END, FLAG_TEXT, FLAG_WEBSOCKET, Kind, RequestHead};
 
 /// Reads in one turn before the loop's other work gets its chance.
@@ -49,6 +52,10 @@ pub struct AsgiLink {
     on_error: Py<PyAny>,
     /// Called with the reason when the link is over; None: the front closed it.
     on_close: Py<PyAny>,
+    /// Called with the type, flags and payload of what the front says about topics.
+    on_topic: Py<PyAny>,
+    /// The thread of the loop; others must wake it.
+    home: ThreadId,
     scopes: ScopeBuilder,
     state: Cell<LinkState>,
     captured: Cell<Option<(Py<PyAny>, Py<PyAny>)>>,
@@ -58,6 +65,7 @@ struct LinkState {
     input: Input,
     output: Output,
     streams: HashMap<u32, Channel, BuildHasherDefault<StreamHasher>>,
+    publisher: Publisher,
     newest: u32,
     /// A turn is running: it writes at its end.
     in_turn: bool,
@@ -92,20 +100,23 @@ impl Hasher for StreamHasher {
 impl AsgiLink {
     /// Connects to the front's socket at `path`, saying HELLO with the JSON text `hello`.
     ///
-    /// `state` is the lifespan's state, or None. `on_error(line, exception)` and `on_close(reason)` are
-    /// told what no stream can carry. Raises ConnectionError when the front can't be reached.
+    /// `number` is the link's, `state` the lifespan's state, or None. `on_error(line, exception)` and `on_close(reason)` are
+    /// told what no stream can carry, `on_topic(kind, flags, payload)` what the front says about topics. Raises
+    /// ConnectionError when the front can't be reached.
     #[new]
-    #[pyo3(signature = (path, hello, app, event_loop, state, on_error, on_close))]
+    #[pyo3(signature = (path, hello, number, app, event_loop, state, on_error, on_close, on_topic))]
     #[allow(clippy::too_many_arguments, reason = "called once, with names")]
     fn new(
         py: Python<'_>,
         path: &str,
         hello: &str,
+        number: u16,
         app: Py<PyAny>,
         event_loop: Bound<'_, PyAny>,
         state: Option<Py<PyDict>>,
         on_error: Py<PyAny>,
         on_close: Py<PyAny>,
+        on_topic: Py<PyAny>,
     ) -> PyResult<AsgiLink> {
         let socket = socket::connect(path, hello)
             .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
@@ -128,11 +139,14 @@ impl AsgiLink {
             start,
             on_error,
             on_close,
-            scopes: ScopeBuilder::new(py, state)?,
+            on_topic,
+            home: std::thread::current().id(),
+            scopes: ScopeBuilder::new(py, state, number)?,
             state: Cell::new(LinkState {
                 input: Input::default(),
                 output: Output::default(),
                 streams: HashMap::default(),
+                publisher: Publisher::default(),
                 newest: 0,
                 in_turn: false,
                 flush_scheduled: false,
@@ -226,6 +240,43 @@ impl AsgiLink {
         Ok(())
     }
 
+    /// Publishes text or bytes, from any thread. True: it is on its way; False: it waits for the front; None: it was refused,
+    /// as too much waits.
+    #[pyo3(signature = (topic, data, stream, home, /))]
+    fn publish(
+        slf: &Bound<'_, AsgiLink>,
+        topic: &str,
+        data: &Bound<'_, PyAny>,
+        stream: u32,
+        home: u16,
+    ) -> PyResult<Option<bool>> {
+        pubsub::with_bytes(data, |data, text| {
+            let this = slf.get();
+            let message = Publication { topic, data, text, except: (stream, home) };
+            let published = {
+                let mut state = this.state.get()?;
+                let LinkState { publisher, output, closed, .. } = &mut *state;
+                if *closed {
+                    return Ok(Some(true));
+                }
+                publisher.publish(output.frames(), &message)
+            };
+            Self::see_that_it_leaves(slf)?;
+            match published.map_err(|error| PyValueError::new_err(error.to_string()))? {
+                Published::Sent => Ok(Some(true)),
+                Published::Waiting => Ok(Some(false)),
+                Published::Refused => Ok(None),
+            }
+        })
+    }
+
+    /// Sends SUBSCRIBE, UNSUBSCRIBE or QUERY, from any thread.
+    #[pyo3(signature = (kind, flags, aux, stream, payload, /))]
+    fn topic_frame(slf: &Bound<'_, AsgiLink>, kind: u8, flags: u8, aux: u16, stream: u32, payload: &[u8]) -> PyResult<()> {
+        let kind = pubsub::sendable(kind)?;
+        AsgiLink::encode(slf, |out| wire::put_frame(out, kind, flags, aux, stream, payload))
+    }
+
     /// Stands in for the loop's `call_soon` while a task is created, see [`Start::Captured`].
     #[pyo3(signature = (step, *, context))]
     fn capture(&self, step: Py<PyAny>, context: Py<PyAny>) -> PyResult<()> {
@@ -255,14 +306,26 @@ impl AsgiLink {
             return Ok(encode(&mut Vec::new()));
         }
         let result = encode(state.output.frames());
-        if !(state.in_turn || state.flush_scheduled || state.blocked) {
-            state.flush_scheduled = true;
-            drop(state);
-            let py = slf.py();
-            let flush = slf.getattr(intern!(py, "flush"))?;
-            this.event_loop.bind(py).call_method1(intern!(py, "call_soon"), (flush,))?;
-        }
+        drop(state);
+        Self::see_that_it_leaves(slf)?;
         Ok(result)
+    }
+
+    /// Has the loop write what was appended, unless a turn's end will.
+    fn see_that_it_leaves(slf: &Bound<'_, AsgiLink>) -> PyResult<()> {
+        let this = slf.get();
+        {
+            let mut state = this.state.get()?;
+            if state.in_turn || state.flush_scheduled || state.blocked {
+                return Ok(());
+            }
+            state.flush_scheduled = true;
+        }
+        let py = slf.py();
+        let flush = slf.getattr(intern!(py, "flush"))?;
+        let is_home = std::thread::current().id() == this.home;
+        let call = if is_home { intern!(py, "call_soon") } else { intern!(py, "call_soon_threadsafe") };
+        this.event_loop.bind(py).call_method1(call, (flush,)).map(|_| ())
     }
 
     /// Lets go of a stream once nothing more will happen to it.
@@ -361,9 +424,12 @@ impl AsgiLink {
                 Err(error) => Ok(Some(error.to_string())),
             };
         }
+        if frame.stream == 0 {
+            return self.serve_topic(py, frame);
+        }
         let channel = {
             let state = self.state.get()?;
-            if frame.stream == 0 || frame.stream > state.newest {
+            if frame.stream > state.newest {
                 return Ok(Some(format!("{:?} frame for stream {}, which was never opened", frame.kind, frame.stream)));
             }
             match state.streams.get(&frame.stream) {
@@ -412,6 +478,32 @@ impl AsgiLink {
         }
     }
 
+    /// A frame for the link itself.
+    fn serve_topic(&self, py: Python<'_>, frame: &wire::Frame<'_>) -> PyResult<Option<String>> {
+        if frame.kind == Kind::Credit {
+            let bytes = match wire::credit(frame.payload) {
+                Ok(bytes) => bytes,
+                Err(error) => return Ok(Some(error.to_string())),
+            };
+            let mut state = self.state.get()?;
+            let LinkState { publisher, output, .. } = &mut *state;
+            // A turn is running, which writes at its end.
+            publisher.grant(output.frames(), bytes);
+            return Ok(None);
+        }
+        match Letter::of(frame) {
+            None => Ok(Some(format!("{:?} frame for the link itself", frame.kind))),
+            Some(letter) => {
+                let payload = PyBytes::new(py, &letter.payload);
+                // What a callback raises is its own, and not the link's.
+                if let Err(error) = self.on_topic.bind(py).call1((letter.kind as u8, letter.flags, payload)) {
+                    self.report(py, "handling what a topic sent raised", &error);
+                }
+                Ok(None)
+            }
+        }
+    }
+
     fn start_request(&self, slf: &Bound<'_, AsgiLink>, frame: &wire::Frame<'_>, head: &RequestHead<'_>) -> PyResult<()> {
         let py = slf.py();
         let link = slf.clone().unbind();
@@ -421,7 +513,7 @@ impl AsgiLink {
             let exchange = Exchange::new(py, link, frame.stream, is_head, head.body, ended);
             (Channel::Http(Py::new(py, exchange)?), self.scopes.build(py, head)?)
         } else {
-            let (scope, subprotocols) = self.scopes.build_websocket(py, head)?;
+            let (scope, subprotocols) = self.scopes.build_websocket(py, frame.stream, head)?;
             let socket = WebSocket::new(link, frame.stream, subprotocols);
             (Channel::WebSocket(Py::new(py, socket)?), scope)
         };

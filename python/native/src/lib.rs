@@ -14,11 +14,13 @@ mod exchange;
 mod fields;
 mod input;
 mod pool;
+mod pubsub;
 mod reader;
 mod response;
 mod scope;
 mod socket;
 mod stream;
+mod topics;
 mod websocket;
 
 use pyo3::prelude::*;
@@ -35,6 +37,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("ClientDisconnected", module.py().get_type::<exchange::ClientDisconnected>())?;
     module.add_class::<input::Input>()?;
     module.add_class::<pool::WsgiPool>()?;
+    module.add_class::<pubsub::WsgiTopics>()?;
+    module.add_function(wrap_pyfunction!(pubsub::topic_link, module)?)?;
     module.add_class::<websocket::WebSocket>()?;
     module.add_class::<response::Response>()?;
     module.add("ContractError", module.py().get_type::<response::ContractError>())?;

@@ -10,10 +10,12 @@
 use crate::environ::EnvironBuilder;
 use crate::exchange::ClientDisconnected;
 use crate::input::Input;
+use crate::pubsub::WsgiTopics;
 use crate::reader::{DataLink, Job, Reader, ring};
 use crate::response::{ContractError, Response};
 use crate::socket;
 use crate::stream::lock;
+use crate::topics::Mailbox;
 use pyo3::exceptions::{PyConnectionError, PyKeyboardInterrupt, PyRuntimeError, PySystemExit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -99,6 +101,7 @@ pub struct WsgiPool {
     app: Py<PyAny>,
     environs: EnvironBuilder,
     on_error: Py<PyAny>,
+    mailbox: Arc<Mailbox>,
     shared: Arc<Shared>,
 }
 
@@ -118,19 +121,20 @@ impl WsgiPool {
         constants: &Bound<'_, PyDict>,
         on_error: Py<PyAny>,
     ) -> PyResult<WsgiPool> {
-        let open = || -> std::io::Result<(Vec<Arc<DataLink>>, UnixStream, UnixStream)> {
+        let open = || -> std::io::Result<(Vec<Arc<DataLink>>, Arc<Mailbox>, UnixStream, UnixStream)> {
             let (bell, wake) = UnixStream::pair()?;
             bell.set_nonblocking(true)?;
             wake.set_nonblocking(true)?;
             let mut links = Vec::new();
+            let mailbox = Arc::new(Mailbox::default());
             for hello in &hellos {
                 let socket = socket::connect(path, hello)?;
                 socket.set_nonblocking(true)?;
-                links.push(Arc::new(DataLink::new(socket, wake.try_clone()?)));
+                links.push(Arc::new(DataLink::new(socket, wake.try_clone()?, Arc::clone(&mailbox))));
             }
-            Ok((links, bell, wake))
+            Ok((links, mailbox, bell, wake))
         };
-        let (links, bell, wake) =
+        let (links, mailbox, bell, wake) =
             open().map_err(|error| PyConnectionError::new_err(format!("the front's socket {path}: {error}")))?;
         let queue = Queue { grace: GRACE, ..Queue::default() };
         let reader = Mutex::new(Reader::new(bell, &links));
@@ -138,6 +142,7 @@ impl WsgiPool {
             app,
             environs: EnvironBuilder::new(py, constants)?,
             on_error,
+            mailbox,
             shared: Arc::new(Shared {
                 queue: Mutex::new(queue),
                 links,
@@ -159,6 +164,11 @@ impl WsgiPool {
             .watcher
             .set(thread.thread().clone())
             .map_err(|_| PyRuntimeError::new_err("the pool is open already"))
+    }
+
+    /// What topics need of the links.
+    fn topics(&self) -> WsgiTopics {
+        WsgiTopics::new(self.shared.links.clone(), Arc::clone(&self.mailbox))
     }
 
     /// The links' descriptors, for a forked child to let go of.
@@ -196,6 +206,7 @@ impl WsgiPool {
             queue.active += parked.len();
             parked
         };
+        self.mailbox.close();
         self.shared.stop.store(true, Ordering::SeqCst);
         ring(&self.shared.wake);
         if let Some(watcher) = self.shared.watcher.get() {

@@ -4,6 +4,7 @@
 use crate::control::say;
 use crate::socket::{self, Output, ReadOutcome};
 use crate::stream::{Stream, lock};
+use crate::topics::{Letter, Mailbox, Publication, Published, Publisher};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -21,12 +22,14 @@ pub struct DataLink {
     socket: UnixStream,
     output: Mutex<LinkOutput>,
     streams: Mutex<HashMap<u32, Arc<Stream>>>,
+    mailbox: Arc<Mailbox>,
     wake: UnixStream,
 }
 
 #[derive(Default)]
 struct LinkOutput {
     output: Output,
+    publisher: Publisher,
     responses: usize,
     /// The socket took no more; whoever reads goes on when it does.
     blocked: bool,
@@ -34,9 +37,9 @@ struct LinkOutput {
 }
 
 impl DataLink {
-    /// `wake` rings for whoever reads.
-    pub fn new(socket: UnixStream, wake: UnixStream) -> DataLink {
-        DataLink { socket, output: Mutex::default(), streams: Mutex::default(), wake }
+    /// `wake` rings for whoever reads. What the front says about topics goes into the mailbox.
+    pub fn new(socket: UnixStream, wake: UnixStream, mailbox: Arc<Mailbox>) -> DataLink {
+        DataLink { socket, output: Mutex::default(), streams: Mutex::default(), mailbox, wake }
     }
 
     /// The descriptor.
@@ -68,6 +71,32 @@ impl DataLink {
         let result = encode(guard.output.frames());
         self.write(&mut guard);
         result
+    }
+
+    /// Publishes a message, and writes what the socket takes.
+    pub fn publish(&self, message: &Publication<'_>) -> Result<Published, wire::WireError> {
+        let mut guard = lock(&self.output);
+        if guard.closed {
+            return Ok(Published::Sent);
+        }
+        let LinkOutput { output, publisher, .. } = &mut *guard;
+        let published = publisher.publish(output.frames(), message);
+        self.write(&mut guard);
+        published
+    }
+
+    fn on_link_frame(&self, frame: &wire::Frame<'_>) -> Result<(), String> {
+        if frame.kind == Kind::Credit {
+            let bytes = wire::credit(frame.payload).map_err(|error| error.to_string())?;
+            let mut guard = lock(&self.output);
+            let LinkOutput { output, publisher, .. } = &mut *guard;
+            publisher.grant(output.frames(), bytes);
+            self.write(&mut guard);
+            return Ok(());
+        }
+        let letter = Letter::of(frame).ok_or_else(|| format!("{:?} frame for the link itself", frame.kind))?;
+        self.mailbox.put(letter);
+        Ok(())
     }
 
     /// Writes what the socket takes.
@@ -255,7 +284,10 @@ fn accept(link: &Arc<DataLink>, newest: &mut u32, frame: &wire::Frame<'_>, jobs:
         jobs.push(Job { link: Arc::clone(link), stream, request: frame.payload.to_vec() });
         return Ok(());
     }
-    if frame.stream == 0 || frame.stream > *newest {
+    if frame.stream == 0 {
+        return link.on_link_frame(frame);
+    }
+    if frame.stream > *newest {
         return Err(format!("{:?} frame for stream {}, which was never opened", frame.kind, frame.stream));
     }
     let stream = lock(&link.streams).get(&frame.stream).map(Arc::clone);

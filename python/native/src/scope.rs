@@ -22,6 +22,7 @@ pub struct ScopeBuilder {
     template: Py<PyDict>,
     extensions: Py<PyDict>,
     state: Option<Py<PyDict>>,
+    link: u16,
     reuse: Cell<Reuse>,
 }
 
@@ -38,8 +39,8 @@ struct Pair {
 
 impl ScopeBuilder {
     /// `state` is the lifespan's state, copied into each scope; `None` when the application has no
-    /// lifespan.
-    pub fn new(py: Python<'_>, state: Option<Py<PyDict>>) -> PyResult<ScopeBuilder> {
+    /// lifespan. `link` is the number of the data link.
+    pub fn new(py: Python<'_>, state: Option<Py<PyDict>>, link: u16) -> PyResult<ScopeBuilder> {
         let asgi = PyDict::new(py);
         asgi.set_item("version", ASGI_VERSION)?;
         asgi.set_item("spec_version", ASGI_SPEC_VERSION)?;
@@ -70,6 +71,7 @@ impl ScopeBuilder {
             template: template.unbind(),
             extensions: extensions.unbind(),
             state,
+            link,
             reuse: Cell::new(Reuse { pairs, server: None }),
         })
     }
@@ -120,6 +122,7 @@ impl ScopeBuilder {
     pub fn build_websocket<'py>(
         &self,
         py: Python<'py>,
+        stream: u32,
         head: &RequestHead<'_>,
     ) -> PyResult<(Bound<'py, PyDict>, Vec<String>)> {
         let scope = self.build(py, head)?;
@@ -137,6 +140,11 @@ impl ScopeBuilder {
         scope.set_item(intern!(py, "subprotocols"), PyList::new(py, &subprotocols)?)?;
         let extensions = PyDict::new(py);
         extensions.set_item(intern!(py, "websocket.http.response"), PyDict::new(py))?;
+        // For `bireme.socket`.
+        let bireme = PyDict::new(py);
+        bireme.set_item(intern!(py, "stream"), stream)?;
+        bireme.set_item(intern!(py, "link"), self.link)?;
+        extensions.set_item(intern!(py, "bireme"), bireme)?;
         scope.set_item(intern!(py, "extensions"), extensions)?;
         Ok((scope, subprotocols))
     }

@@ -10,7 +10,7 @@ import json
 import signal
 import warnings
 
-from . import _native
+from . import _native, pubsub
 from .interface import is_coroutine_callable
 from .lifespan import Lifespan
 from .loading import LoadError
@@ -52,11 +52,13 @@ async def _serve(load, settings, control, loop, notes):
         _native.AsgiLink(
             settings.link_path,
             hello(settings, number),
+            number=number,
             app=app if is_coroutine_callable(app) else _in_coroutine(app),
             event_loop=loop,
             state=lifespan.state,
             on_error=report,
             on_close=_link_closed,
+            on_topic=pubsub.on_frame,
         )
         for number in range(settings.links)
     ]
@@ -67,6 +69,7 @@ async def _serve(load, settings, control, loop, notes):
     control.ready(json.dumps({"kind": "asgi", "notes": notes}))
     for link in links:
         link.open()
+    pubsub.use(pubsub.AsgiTopics(links, loop))
 
     await drain.wait()
     await _finish_tasks(links, settings.lifespan_timeout_ms)

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 
-from . import _native
+from . import _native, pubsub
 from .worker import hello, let_go_when_forked, report
 
 # After DRAIN no request is left, so a thread that has not ended by then hangs in the application.
@@ -84,6 +84,7 @@ def serve(app, settings, control):
         signal.signal(signal.SIGTERM, _raise_drain)
         control.ready(json.dumps({"kind": "wsgi", "notes": [f"threads: {settings.threads_max}"]}))
         pool.open()
+        pubsub.use(pubsub.WsgiTopics(pool.topics(), settings.links))
         while not control.answer_pings():
             select.select([control.fileno(), woken], [], [])
             with contextlib.suppress(BlockingIOError):

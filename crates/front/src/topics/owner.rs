@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use link::{Link, TopicFrame, WorkerId};
+use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use websocket::Shared;
 use wire::{FLAG_END, FLAG_PRESENCE, FLAG_TEXT, Kind};
@@ -24,6 +25,8 @@ pub(super) struct Owned {
     listeners: Vec<WorkerId>,
     /// Workers that are told who comes and goes.
     watchers: Vec<WorkerId>,
+    /// Members that have a name, and how often each is there: a new watcher is told of them.
+    names: FxHashMap<Box<[u8]>, u32>,
 }
 
 /// A worker's right to publish.
@@ -36,6 +39,21 @@ pub(super) struct Publisher {
 impl Owned {
     fn members(&self) -> u32 {
         self.sockets.iter().sum()
+    }
+
+    /// A member of this name has come or gone.
+    fn note_name(&mut self, name: &[u8], joined: bool) {
+        if name.is_empty() {
+            return;
+        }
+        if joined {
+            *self.names.entry(name.into()).or_default() += 1;
+        } else if let Some(count) = self.names.get_mut(name) {
+            *count -= 1;
+            if *count == 0 {
+                self.names.remove(name);
+            }
+        }
     }
 
     fn is_empty(&self) -> bool {
@@ -60,7 +78,7 @@ impl Topics {
         match (frame.kind, frame.stream) {
             (Kind::Publish, _) => self.publish(thread, link, frame, topic, rest),
             (kind, 0) => {
-                self.listen(topic, key.0, kind == Kind::Subscribe, frame.flags & FLAG_PRESENCE != 0);
+                self.listen(link, topic, kind == Kind::Subscribe, frame.flags & FLAG_PRESENCE != 0);
                 Ok(())
             }
             (Kind::Subscribe, _) => {
@@ -85,7 +103,8 @@ impl Topics {
         self.owned.borrow().get_key_value(topic).map_or_else(|| topic.into(), |(name, _)| name.clone())
     }
 
-    fn listen(&self, topic: &str, worker: WorkerId, wanted: bool, presence: bool) {
+    fn listen(&self, link: &Link, topic: &str, wanted: bool, presence: bool) {
+        let worker = link.worker().id;
         let name = self.name(topic);
         let mut owned = self.owned.borrow_mut();
         let entry = owned.entry(name).or_default();
@@ -93,6 +112,12 @@ impl Topics {
         list.retain(|other| *other != worker);
         if wanted {
             list.push(worker);
+            let members = entry.members();
+            for (name, count) in entry.names.iter().filter(|_| presence) {
+                for _ in 0..*count {
+                    link.send_topic(|out| wire::put_presence(out, true, topic, members, name), None);
+                }
+            }
         } else if entry.is_empty() {
             owned.remove(topic);
         }
@@ -107,6 +132,7 @@ impl Topics {
         }
         let sockets = &mut entry.sockets[home];
         *sockets = if joined { *sockets + 1 } else { sockets.saturating_sub(1) };
+        entry.note_name(name, joined);
         let members = entry.members();
         for worker in &entry.watchers {
             if let Some(link) = thread.link(*worker) {

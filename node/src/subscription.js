@@ -1,0 +1,88 @@
+'use strict';
+// What this worker listens to: events handed to a callback, or kept until they are iterated over.
+
+/** Bytes that wait for whoever iterates over a subscription; beyond, the oldest go. */
+const WAITING_BYTES_MAX = 4 * 1024 * 1024;
+/** What an event costs beside its bytes. */
+const EVENT_COST = 64;
+
+/** An open subscription. */
+class Subscription {
+  #callback;
+  #close;
+  #waiting = [];
+  #bytes = 0;
+  #wake = null;
+  #open = true;
+
+  constructor(topic, callback, close) {
+    this.topic = topic;
+    /** Events that went because nobody took them in time. */
+    this.dropped = 0;
+    this.#callback = callback;
+    this.#close = close;
+  }
+
+  /** Ends it; an iteration over it ends with what has come so far. */
+  close() {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#close();
+    this.#wake?.();
+  }
+
+  /** An event has come. */
+  give(event, bytes) {
+    if (!this.#open) return;
+    if (this.#callback !== undefined) {
+      this.#call(event);
+      return;
+    }
+    this.#waiting.push({ event, cost: bytes + EVENT_COST });
+    this.#bytes += bytes + EVENT_COST;
+    while (this.#bytes > WAITING_BYTES_MAX && this.#waiting.length > 1) {
+      this.#bytes -= this.#waiting.shift().cost;
+      this.dropped++;
+    }
+    this.#wake?.();
+  }
+
+  /** What a callback throws goes where an event listener's errors go, and not into the link. */
+  #call(event) {
+    try {
+      const returned = this.#callback(event, this.topic);
+      if (typeof returned?.then === 'function') returned.then(undefined, rethrow);
+    } catch (error) {
+      process.nextTick(rethrow, error);
+    }
+  }
+
+  async *[Symbol.asyncIterator]() {
+    try {
+      for (;;) {
+        while (this.#waiting.length > 0) {
+          const { event, cost } = this.#waiting.shift();
+          this.#bytes -= cost;
+          yield event;
+        }
+        if (!this.#open) return;
+        await new Promise((resolve) => {
+          this.#wake = resolve;
+        });
+        this.#wake = null;
+      }
+    } finally {
+      this.close();
+    }
+  }
+
+  [Symbol.dispose ?? Symbol.for('Symbol.dispose')]() {
+    this.close();
+  }
+}
+
+function rethrow(error) {
+  throw error;
+}
+
+module.exports = { Subscription };

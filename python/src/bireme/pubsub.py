@@ -1,0 +1,511 @@
+"""Topics: messages published once, to every socket and worker that has subscribed; see "Topics" in protocol/README.md.
+
+Everything here may be called from any thread. Delivery to sockets is the front's work; what this worker listens to
+itself arrives on the event loop, or in a WSGI worker on a thread of its own.
+"""
+
+import collections
+import struct
+import threading
+import traceback
+
+# asyncio and inspect are imported where they are needed: a WSGI worker starts faster without them.
+
+SUBSCRIBE, UNSUBSCRIBE, MESSAGE, PRESENCE, QUERY, ANSWER = 0x40, 0x41, 0x43, 0x44, 0x45, 0x46
+END = JOINED = 0x01
+TEXT = 0x02
+FOR_PRESENCE = 0x04
+
+TOPIC_BYTES_MAX = 256
+MEMBER_NAME_BYTES_MAX = 256
+TOPICS_PER_SOCKET_MAX = 1024
+# A frame's payload, less room for the longest topic.
+MESSAGE_BYTES_MAX = (1 << 20) - 512
+# What waits for whoever iterates over a subscription, in bytes and 64 for each event; beyond, the oldest go.
+WAITING_BYTES_MAX = 4 << 20
+EVENT_COST = 64
+# What was published before the worker's links were open.
+EARLY_MESSAGES_MAX = 10_000
+
+
+class TopicsFull(BufferError):
+    """So many messages wait for slow sockets that this one was not taken."""
+
+
+class Presence:
+    """A named socket has joined a topic, or left it; `members` are there now, named or not."""
+
+    __slots__ = ("joined", "members", "name")
+
+    def __init__(self, joined, name, members):
+        self.joined = joined
+        self.name = name
+        self.members = members
+
+    def __repr__(self):
+        return f"Presence(joined={self.joined}, name={self.name!r}, members={self.members})"
+
+    def __eq__(self, other):
+        return isinstance(other, Presence) and all(getattr(self, key) == getattr(other, key) for key in self.__slots__)
+
+    __hash__ = None
+
+
+def publish(topic, data):
+    """Publish text or bytes to every socket and worker that has subscribed to the topic.
+
+    Never blocks. Returns True when the message is on its way, False when it waits for sockets that are slow. Raises
+    TopicsFull when 16 MiB wait already.
+    """
+    return _exchange.publish(_checked(topic), data, 0, 0)
+
+
+def subscribe(topic, callback=None):
+    """Listen to a topic: returns a Subscription, whose messages are text or bytes.
+
+    They go to `callback(data)`, which may be a coroutine function on an event loop; or, without one, to whoever
+    iterates: `async for data in subscribe(topic)`, or `for` in a thread.
+    """
+    return _exchange.listen(_checked(topic), callback, 0)
+
+
+def presence(topic, callback=None):
+    """Watch who joins and leaves: as `subscribe`, with Presence events, first one for each named member that is there."""
+    return _exchange.listen(_checked(topic), callback, FOR_PRESENCE)
+
+
+def topics():
+    """All topics that have subscribers: `{name: {"sockets": 2, "workers": 1}}`.
+
+    Await it on an event loop; in a thread, call `.result(timeout)` of what it returns.
+    """
+    return _exchange.ask()
+
+
+def socket(connection):
+    """The topics of a WebSocket: of an ASGI scope, or of anything that has one as its `scope`."""
+    scope = connection if isinstance(connection, dict) else connection.scope
+    extension = scope.get("extensions", {}).get("bireme")
+    if extension is None:
+        raise LookupError("this is no WebSocket that Bireme serves")
+    known = extension.get("socket")
+    if known is None:
+        known = extension["socket"] = Socket(extension["stream"], extension["link"])
+    return known
+
+
+class Socket:
+    """One WebSocket's topics. They end with the socket."""
+
+    __slots__ = ("_home", "_stream", "_topics")
+
+    def __init__(self, stream, home, topics=()):
+        self._stream = stream
+        self._home = home
+        self._topics = set(topics)
+
+    def subscribe(self, topic, name=""):
+        """Let the socket get the topic's messages; those who watch the topic are told of `name`."""
+        member = name.encode()
+        if len(member) > MEMBER_NAME_BYTES_MAX:
+            raise ValueError(f"a member's name takes at most {MEMBER_NAME_BYTES_MAX} bytes")
+        _checked(topic)
+        if topic in self._topics:
+            return
+        if len(self._topics) >= TOPICS_PER_SOCKET_MAX:
+            raise ValueError(f"a socket joins at most {TOPICS_PER_SOCKET_MAX} topics")
+        self._topics.add(topic)
+        _exchange.send(topic, SUBSCRIBE, 0, self._home, self._stream, member)
+
+    def unsubscribe(self, topic):
+        """Undo `subscribe`."""
+        if topic in self._topics:
+            self._topics.discard(topic)
+            _exchange.send(topic, UNSUBSCRIBE, 0, self._home, self._stream, b"")
+
+    def publish(self, topic, data):
+        """As the module's `publish`, to all others: this socket does not get the message."""
+        return _exchange.publish(_checked(topic), data, self._stream, self._home)
+
+    @property
+    def topics(self):
+        """The topics that the socket has subscribed to."""
+        return frozenset(self._topics)
+
+
+class Subscription:
+    """What arrives for a topic. Iterate over it, unless it has a callback.
+
+    `close` ends it, and so do `with` and leaving an iteration.
+    """
+
+    def __init__(self, topic, callback, on_close):
+        self.topic = topic
+        # Events that went because nobody took them in time.
+        self.dropped = 0
+        self._callback = callback
+        self._on_close = on_close
+        self._changed = threading.Condition()
+        self._waiting = collections.deque()
+        self._bytes = 0
+        self._sleepers = []
+        self._open = True
+
+    def close(self):
+        """End it; an iteration ends once it has had what came before."""
+        with self._changed:
+            if not self._open:
+                return
+            self._open = False
+            self._wake()
+        self._on_close(self)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.close()
+
+    def __iter__(self):
+        try:
+            while True:
+                try:
+                    event = next(self)
+                except StopIteration:
+                    return
+                yield event
+        finally:
+            self.close()
+
+    def __next__(self):
+        with self._changed:
+            while not self._waiting:
+                if not self._open:
+                    raise StopIteration
+                self._changed.wait()
+            return self._take()
+
+    async def __aiter__(self):
+        try:
+            while True:
+                try:
+                    event = await anext(self)
+                except StopAsyncIteration:
+                    return
+                yield event
+        finally:
+            self.close()
+
+    async def __anext__(self):
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        while True:
+            with self._changed:
+                if self._waiting:
+                    return self._take()
+                if not self._open:
+                    raise StopAsyncIteration
+                sleeper = loop.create_future()
+                self._sleepers.append((loop, sleeper))
+            await sleeper
+
+    def _take(self):
+        event, cost = self._waiting.popleft()
+        self._bytes -= cost
+        return event
+
+    def _wake(self):
+        sleepers, self._sleepers = self._sleepers, []
+        for loop, sleeper in sleepers:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(_finish, sleeper)
+        self._changed.notify()
+
+    def _give(self, event, size):
+        if self._callback is not None:
+            if self._open:
+                _exchange.call(self._callback, event)
+            return
+        with self._changed:
+            if not self._open:
+                return
+            self._waiting.append((event, size + EVENT_COST))
+            self._bytes += size + EVENT_COST
+            while self._bytes > WAITING_BYTES_MAX and len(self._waiting) > 1:
+                self._bytes -= self._waiting.popleft()[1]
+                self.dropped += 1
+            self._wake()
+
+
+class Answer:
+    """What `topics()` will know: await it, or call `result`."""
+
+    def __init__(self, future):
+        self._future = future
+
+    def __await__(self):
+        import asyncio
+
+        return asyncio.wrap_future(self._future).__await__()
+
+    def result(self, timeout=10):
+        """Wait in a thread, at most `timeout` seconds."""
+        return self._future.result(timeout)
+
+
+class AsgiTopics:
+    """The data links of an ASGI worker, as `_Exchange` uses them."""
+
+    def __init__(self, links, loop):
+        self.links = links
+        self.loop = loop
+
+    def publish(self, number, *message):
+        return self.links[number].publish(*message)
+
+    def topic_frame(self, number, *frame):
+        self.links[number].topic_frame(*frame)
+
+    def listen(self, handle):
+        """Frames come without being asked for."""
+
+
+class WsgiTopics:
+    """The data links of a WSGI worker, as `_Exchange` uses them."""
+
+    loop = None
+
+    def __init__(self, native, links):
+        self.links = range(links)
+        self._native = native
+        self.publish = native.publish
+        self.topic_frame = native.topic_frame
+        self._thread = None
+
+    def listen(self, handle):
+        """Start the thread that waits for frames."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, args=(handle,), name="bireme-topics", daemon=True)
+            self._thread.start()
+
+    def _run(self, handle):
+        while (frame := self._native.next()) is not None:
+            handle(*frame)
+
+
+class _Exchange:
+    """What this process has to do with topics, over its links once they are open."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._links = None
+        self._homes = {}
+        self._early = []
+        self._listeners = {}
+        self._watchers = {}
+        self._present = {}
+        self._questions = {}
+        self._last_question = 0
+        self._tasks = set()
+
+    def use(self, links):
+        """The links are open."""
+        with self._lock:
+            self._links = links
+            early, self._early = self._early, []
+            wanted = [(topic, 0) for topic in self._listeners] + [(topic, FOR_PRESENCE) for topic in self._watchers]
+        if wanted:
+            links.listen(self.on_frame)
+        for topic, flags in wanted:
+            self.send(topic, SUBSCRIBE, flags, 0, 0, b"")
+        for message in early:
+            self.publish(*message)
+
+    def publish(self, topic, data, stream, home):
+        if self._links is None and self._keep_early(topic, data, stream, home):
+            return False
+        links = self._links
+        if len(data) > MESSAGE_BYTES_MAX:
+            raise ValueError(f"publish() of {len(data)}; a topic's messages take less than 1 MiB")
+        sent = links.publish(self._home_of(topic), topic, data, stream, home)
+        if sent is None:
+            raise TopicsFull(f"16 MiB of messages wait already; the one for {topic!r} was not taken")
+        return sent
+
+    def _keep_early(self, topic, data, stream, home):
+        with self._lock:
+            if self._links is not None:
+                return False
+            if len(self._early) >= EARLY_MESSAGES_MAX:
+                raise TopicsFull("the worker has published too much before it could serve")
+            self._early.append((topic, data if isinstance(data, str) else bytes(data), stream, home))
+            return True
+
+    def send(self, topic, kind, flags, aux, stream, rest):
+        if self._links is not None:
+            self._links.topic_frame(self._home_of(topic), kind, flags, aux, stream, _name(topic) + rest)
+
+    def _home_of(self, topic):
+        home = self._homes.get(topic)
+        if home is None:
+            from ._native import topic_link
+
+            if len(self._homes) >= 1024:
+                self._homes.clear()
+            home = self._homes[topic] = topic_link(topic, len(self._links.links))
+        return home
+
+    def listen(self, topic, callback, flags):
+        table = self._watchers if flags else self._listeners
+        if callback is not None and not callable(callback):
+            raise TypeError("the callback of a subscription is not callable")
+        subscription = Subscription(topic, callback, lambda closed: self._closed(table, closed, flags))
+        with self._lock:
+            first = topic not in table
+            # A new list, so that who iterates over the old one is not disturbed.
+            table[topic] = [*table.get(topic, ()), subscription]
+            there = None if first or not flags else self._present.get(topic)
+        if there is not None:
+            # The front tells a new watcher who is there; the worker's others are told here.
+            names, members = there
+            for name, count in list(names.items()):
+                for _ in range(count):
+                    subscription._give(Presence(True, name, members), len(name))
+        if first and self._links is not None:
+            self._links.listen(self.on_frame)
+            self.send(topic, SUBSCRIBE, flags, 0, 0, b"")
+        return subscription
+
+    def _closed(self, table, subscription, flags):
+        topic = subscription.topic
+        with self._lock:
+            left = [other for other in table.get(topic, ()) if other is not subscription]
+            if left:
+                table[topic] = left
+                return
+            table.pop(topic, None)
+            if flags:
+                self._present.pop(topic, None)
+        self.send(topic, UNSUBSCRIBE, flags, 0, 0, b"")
+
+    def ask(self):
+        links = self._links
+        if links is None:
+            raise RuntimeError("topics() can be asked once the service has started")
+        from concurrent.futures import Future
+
+        future = Future()
+        with self._lock:
+            number = self._last_question = (self._last_question + 1) % (1 << 32)
+            self._questions[number] = [future, len(links.links), {}]
+        links.listen(self.on_frame)
+        for home in range(len(links.links)):
+            links.topic_frame(home, QUERY, 0, 0, 0, struct.pack("<I", number))
+        return Answer(future)
+
+    def call(self, callback, event):
+        """Call a callback; one that raises costs nothing but its line in the log."""
+        try:
+            returned = callback(event)
+            if hasattr(returned, "__await__"):
+                loop = self._links.loop
+                if loop is None:
+                    returned.close()
+                    raise TypeError("a worker without an event loop calls no coroutine functions")
+                task = loop.create_task(returned)
+                self._tasks.add(task)
+                task.add_done_callback(self._task_done)
+        except Exception:
+            _report()
+
+    def _task_done(self, task):
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _report(task.exception())
+
+    def on_frame(self, kind, flags, payload):
+        """A frame of the front."""
+        if kind == ANSWER:
+            self._on_answer(flags, payload)
+            return
+        topic, at = _read_name(payload, 0)
+        if kind == MESSAGE:
+            data = payload[at:]
+            event = data.decode() if flags & TEXT else data
+            for subscription in self._listeners.get(topic, ()):
+                subscription._give(event, len(data))
+            return
+        (members,) = struct.unpack_from("<I", payload, at)
+        event = Presence(bool(flags & JOINED), payload[at + 4 :].decode(), members)
+        with self._lock:
+            watchers = self._watchers.get(topic, ())
+            if watchers:
+                names, _ = self._present.get(topic, ({}, 0))
+                if event.name:
+                    count = names.get(event.name, 0) + (1 if event.joined else -1)
+                    if count > 0:
+                        names[event.name] = count
+                    else:
+                        names.pop(event.name, None)
+                self._present[topic] = (names, members)
+        for subscription in watchers:
+            subscription._give(event, len(payload))
+
+    def _on_answer(self, flags, payload):
+        (number,) = struct.unpack_from("<I", payload)
+        question = self._questions.get(number)
+        if question is None:
+            return
+        at = 4
+        while at < len(payload):
+            topic, at = _read_name(payload, at)
+            sockets, workers = struct.unpack_from("<II", payload, at)
+            question[2][topic] = {"sockets": sockets, "workers": workers}
+            at += 8
+        if flags & END:
+            question[1] -= 1
+            if question[1] == 0:
+                del self._questions[number]
+                if question[0].set_running_or_notify_cancel():
+                    question[0].set_result(question[2])
+
+
+def _checked(topic):
+    if not isinstance(topic, str) or not topic:
+        raise TypeError("a topic is text that is not empty")
+    if len(topic) > TOPIC_BYTES_MAX or len(topic.encode()) > TOPIC_BYTES_MAX:
+        raise ValueError(f"a topic's name takes at most {TOPIC_BYTES_MAX} bytes")
+    return topic
+
+
+def _name(topic):
+    text = topic.encode()
+    return struct.pack("<H", len(text)) + text
+
+
+def _read_name(payload, at):
+    (length,) = struct.unpack_from("<H", payload, at)
+    end = at + 2 + length
+    return payload[at + 2 : end].decode(), end
+
+
+def _finish(future):
+    if not future.done():
+        future.set_result(None)
+
+
+def _report(error=None):
+    from .worker import report
+
+    if error is None:
+        report(f"a subscription's callback raised\n{traceback.format_exc().rstrip()}")
+    else:
+        report("a subscription's callback raised", error)
+
+
+_exchange = _Exchange()
+
+# For the worker: the links are open, and what the front says on them.
+use = _exchange.use
+on_frame = _exchange.on_frame
