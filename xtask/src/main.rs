@@ -11,6 +11,7 @@ mod steps;
 mod suites;
 mod tidy;
 mod tools;
+mod workloads;
 
 use std::process::ExitCode;
 

@@ -25,6 +25,11 @@ pub fn node_modules(places: &Places, name: &str, folder: &Path) -> anyhow::Resul
         start_anew(&place)?;
         fs::copy(&manifest, place.join("package.json"))?;
         fs::copy(&lock, place.join("package-lock.json"))?;
+        // What its packages' install scripts are told, where there is something to tell.
+        let settings = folder.join(".npmrc");
+        if settings.exists() {
+            fs::copy(&settings, place.join(".npmrc"))?;
+        }
         let mut command = Command::new(npm);
         command.args(["ci", "--no-fund", "--no-audit", "--loglevel=http"]).current_dir(&place);
         steps::run_quiet(&format!("npm packages of {}", places.short(folder)), &mut command, &place.join("npm.log"))?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::places::{Places, cargo};
 use crate::prepare;
 use crate::steps::{self, Step, say};
-use crate::{demo, package, tidy, tools};
+use crate::{demo, package, tidy, tools, workloads};
 
 /// A suite that says nothing gets a line this often, so that a person knows it lives.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -248,6 +248,7 @@ fn prepare_e2e(places: &Places) -> anyhow::Result<EndToEnd> {
     tools::debian(places, "curl", "curl")?;
     demo::prepare_digits(places)?;
     demo::prepare_chat(places)?;
+    workloads::prepare(places)?;
     let node_apps = folder.join("apps/node");
     prepare::node_modules(places, "e2e-node", &node_apps)?;
     build_next(places, &node_apps)?;
