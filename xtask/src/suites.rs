@@ -160,7 +160,7 @@ fn run_fuzz(places: &Places, arguments: &[String]) -> anyhow::Result<Counts> {
 }
 
 /// Codecs that peers write to; each gets its share of the time.
-const FUZZ_TARGETS: [&str; 2] = ["frames", "websocket"];
+const FUZZ_TARGETS: [&str; 3] = ["frames", "websocket", "values"];
 
 struct FuzzRun<'a> {
     name: &'a str,

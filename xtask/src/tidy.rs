@@ -11,21 +11,22 @@ use crate::steps::say;
 
 /// A crate of ours and the crates of ours that it may depend on; the layers of STYLE.md. A crate that is not
 /// named here is an error, so that a new one gets its place on purpose.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 11] = [
     ("wire", &[]),
+    ("contract", &[]),
     ("route", &[]),
     ("config", &[]),
     ("websocket", &[]),
     ("link", &["wire", "route", "config"]),
     ("supervise", &["link", "wire", "config"]),
     ("front", &["link", "wire", "route", "config", "websocket"]),
-    ("bireme", &["front", "supervise", "link", "route", "config"]),
+    ("bireme", &["front", "supervise", "link", "wire", "contract", "route", "config"]),
     ("bireme-native", &["wire"]),
     ("xtask", &[]),
 ];
 
 /// Crates that promise to know no runtime, clock or socket, and what they therefore may not depend on.
-const PURE: [&str; 4] = ["wire", "route", "config", "websocket"];
+const PURE: [&str; 5] = ["wire", "contract", "route", "config", "websocket"];
 const IMPURE: [&str; 5] = ["tokio", "hyper", "mio", "rustls", "rustix"];
 
 /// Where `unsafe` may stand, beside the native module, whose whole job is another language's memory. Each of
