@@ -12,55 +12,66 @@ use crate::places::{Places, cargo};
 use crate::steps::Step;
 use crate::tools;
 
-/// The package of Python's native module.
-const NATIVE: &str = "bireme-native";
+/// The packages of native modules, and the files that the runtime folder has of them.
+const NATIVE: [(&str, &str); 2] =
+    [("bireme-native", "python/bireme/_native.abi3.so"), ("bireme-node-native", "node/src/native.node")];
 
 /// Builds everything that `bireme serve` needs; returns the server's path.
 pub fn build(places: &Places) -> anyhow::Result<PathBuf> {
     tools::require("cc", "install a C compiler (Debian: apt-get install gcc)")?;
-    let native = compile(places)?;
+    let modules = compile(places)?;
     let step = Step::begin("Runtime folder");
     let runtime = places.target.join("release/runtime");
-    assemble(places, &native, &runtime)?;
+    assemble(places, &modules, &runtime)?;
     step.done();
     let bireme = places.bireme();
     anyhow::ensure!(bireme.exists(), "cargo built no {}", bireme.display());
     Ok(bireme)
 }
 
-/// Builds the server and the native module in one cargo run; returns the module's shared object.
-fn compile(places: &Places) -> anyhow::Result<PathBuf> {
-    let step = Step::begin("Release build of bireme and of Python's native module");
+/// Builds the server and the native modules in one cargo run; returns the modules' shared objects, in the order of
+/// [`NATIVE`].
+fn compile(places: &Places) -> anyhow::Result<Vec<PathBuf>> {
+    let step = Step::begin("Release build of bireme and of its native modules");
     let mut command = Command::new(cargo());
+    command.args(["build", "--release", "--package", "bireme"]);
+    for (package, _) in NATIVE {
+        command.args(["--package", package]);
+    }
     command
-        .args(["build", "--release", "--package", "bireme", "--package", NATIVE])
         .arg("--message-format=json-render-diagnostics")
         .current_dir(&places.root)
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
     let mut child = command.spawn().context("could not run cargo build")?;
-    let mut native = None;
+    let mut built: [Option<PathBuf>; NATIVE.len()] = Default::default();
     if let Some(messages) = child.stdout.take() {
         for line in BufReader::new(messages).lines() {
             let Ok(message) = serde_json::from_str::<Value>(&line?) else { continue };
-            if let Some(file) = shared_object(&message) {
-                native = Some(file);
+            for (place, (package, _)) in built.iter_mut().zip(NATIVE) {
+                if let Some(file) = shared_object(&message, package) {
+                    *place = Some(file);
+                }
             }
         }
     }
     let status = child.wait()?;
     anyhow::ensure!(status.success(), "cargo build failed ({status})");
     step.done();
-    native.context("cargo built no shared object for Python's native module")
+    let built = built.into_iter().zip(NATIVE);
+    built.map(|(file, (package, _))| file.with_context(|| format!("cargo built no shared object of {package}"))).collect()
 }
 
-/// The native module's file, when a message of cargo announces it.
-fn shared_object(message: &Value) -> Option<PathBuf> {
+/// The file of a package's shared object, when a message of cargo announces it.
+fn shared_object(message: &Value, package: &str) -> Option<PathBuf> {
     if message["reason"] != "compiler-artifact" {
         return None;
     }
+    // The manifest's folder and the package's name are both part of the id; a folder may have another name.
+    let id = message["package_id"].as_str()?;
+    let ours = id.rsplit(['/', '#']).next().is_some_and(|last| last.split('@').next() == Some(package));
     let kinds = message["target"]["kind"].as_array()?;
-    if !kinds.iter().any(|kind| kind == "cdylib") {
+    if !ours || !kinds.iter().any(|kind| kind == "cdylib") {
         return None;
     }
     message["filenames"].as_array()?.iter().filter_map(Value::as_str).find(|f| f.ends_with(".so")).map(PathBuf::from)
@@ -68,7 +79,7 @@ fn shared_object(message: &Value) -> Option<PathBuf> {
 
 /// Fills the runtime folder. It is made beside the old one and then takes its place, so that a server that is
 /// running meanwhile never sees half of it.
-fn assemble(places: &Places, native: &Path, runtime: &Path) -> anyhow::Result<()> {
+fn assemble(places: &Places, modules: &[PathBuf], runtime: &Path) -> anyhow::Result<()> {
     let fresh = runtime.with_extension("new");
     remove(&fresh)?;
     copy_tree(&places.root.join("node/src"), &fresh.join("node/src"))?;
@@ -76,8 +87,9 @@ fn assemble(places: &Places, native: &Path, runtime: &Path) -> anyhow::Result<()
     copy_tree(&places.root.join("python/src/bireme"), &python.join("bireme"))?;
     let launch = places.root.join("python/src/launch.py");
     fs::copy(&launch, python.join("launch.py")).with_context(|| format!("could not copy {}", launch.display()))?;
-    let module = python.join("bireme/_native.abi3.so");
-    fs::copy(native, &module).with_context(|| format!("could not copy {}", native.display()))?;
+    for (module, (_, file)) in modules.iter().zip(NATIVE) {
+        fs::copy(module, fresh.join(file)).with_context(|| format!("could not copy {}", module.display()))?;
+    }
     let old = runtime.with_extension("old");
     remove(&old)?;
     if runtime.exists() {
@@ -101,7 +113,7 @@ fn copy_tree(from: &Path, to: &Path) -> anyhow::Result<()> {
         let entry = entry?;
         let name = entry.file_name();
         let text = name.to_string_lossy();
-        if matches!(text.as_ref(), "__pycache__" | "node_modules") || text.ends_with(".so") {
+        if matches!(text.as_ref(), "__pycache__" | "node_modules") || text.ends_with(".so") || text.ends_with(".node") {
             continue;
         }
         if entry.file_type()?.is_dir() {
@@ -119,14 +131,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_shared_library_counts_as_the_native_module() {
+    fn only_a_shared_library_counts_as_a_native_module() {
         let artifact = |kind: &str, file: &str| {
             serde_json::json!({
                 "reason": "compiler-artifact", "target": { "kind": [kind] }, "filenames": [file],
+                "package_id": "path+file:///r/python/native#bireme-native@0.1.0",
             })
         };
-        assert_eq!(shared_object(&artifact("cdylib", "/t/lib_native.so")), Some("/t/lib_native.so".into()));
-        assert_eq!(shared_object(&artifact("proc-macro", "/t/libserde_derive.so")), None);
-        assert_eq!(shared_object(&artifact("lib", "/t/libwire.rlib")), None);
+        let of = |message| shared_object(&message, "bireme-native");
+        assert_eq!(of(artifact("cdylib", "/t/lib_native.so")), Some("/t/lib_native.so".into()));
+        assert_eq!(of(artifact("proc-macro", "/t/libserde_derive.so")), None);
+        assert_eq!(of(artifact("lib", "/t/libwire.rlib")), None);
+        assert_eq!(shared_object(&artifact("cdylib", "/t/lib_native.so"), "native"), None);
     }
 }

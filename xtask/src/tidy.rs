@@ -11,7 +11,7 @@ use crate::steps::say;
 
 /// A crate of ours and the crates of ours that it may depend on; the layers of STYLE.md. A crate that is not
 /// named here is an error, so that a new one gets its place on purpose.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 13] = [
     ("wire", &[]),
     ("contract", &[]),
     ("route", &[]),
@@ -21,7 +21,9 @@ const LAYERS: [(&str, &[&str]); 11] = [
     ("supervise", &["link", "wire", "config"]),
     ("front", &["link", "wire", "route", "config", "websocket"]),
     ("bireme", &["front", "supervise", "link", "wire", "contract", "route", "config"]),
-    ("bireme-native", &["wire"]),
+    ("memory", &[]),
+    ("bireme-native", &["wire", "memory"]),
+    ("bireme-node-native", &["memory"]),
     ("xtask", &[]),
 ];
 
