@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 const ABOUT: &str = "Serves Node.js and Python applications, unmodified and together, behind one fast front.";
 
@@ -35,6 +35,19 @@ Examples:
 The program has this terminal, its arguments and its exit status, as under node or python itself.
 Workers for what it calls are started at the first call and end with it.";
 
+const CALL_EXAMPLES: &str = "\
+Examples:
+  bireme call ./model.py:predict '[1,2,3]' --kwargs '{\"top\":3}'
+  bireme call ./render.mjs:page '{\"title\":\"Hello\"}'
+  bireme call numpy:linalg.norm '[3,4]'
+  bireme call --language node node:os:cpus
+
+The first argument of predict is the list [1,2,3]; further arguments follow it. Results are printed on
+stdout, a stream's items each on a line of its own; errors, and what the function prints, on stderr.
+
+Exit status: 0 it returned, 1 it raised, 2 wrong usage, 3 not found, 4 a value cannot cross,
+5 no worker answered, 124 too late, 130 interrupted.";
+
 #[derive(Debug, Parser)]
 #[command(name = "bireme", version, about = ABOUT, after_help = EXAMPLES, max_term_width = 100, arg_required_else_help = true)]
 pub struct Arguments {
@@ -50,6 +63,9 @@ pub enum Command {
     /// Run a program that calls functions of the other language
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArguments),
+    /// Call a function of either language and print its result as JSON
+    #[command(after_help = CALL_EXAMPLES)]
+    Call(CallArguments),
     /// Say everything that is wrong with a configuration, without serving
     Check(ServeArguments),
     /// Start new workers by the current code and configuration, and retire the old ones when the new are ready
@@ -152,6 +168,42 @@ pub struct RunArguments {
     /// Its arguments
     #[arg(value_name = "ARGUMENT", trailing_var_arg = true, allow_hyphen_values = true)]
     pub args: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub struct CallArguments {
+    #[command(flatten)]
+    pub project: ProjectArguments,
+
+    /// Its keyword arguments: a JSON object
+    #[arg(short, long, value_name = "JSON")]
+    pub kwargs: Option<String>,
+
+    /// Longest time it may take, such as 500ms or 5m, or off [default: calls.timeout, 30s]
+    #[arg(short, long, value_name = "TIME")]
+    pub timeout: Option<String>,
+
+    /// Whose function it is, where its file's name does not say that [default for modules: python]
+    #[arg(short, long, value_name = "LANGUAGE")]
+    pub language: Option<CalledLanguage>,
+
+    /// The service that runs it [default: the one to whose folder the file belongs]
+    #[arg(long, value_name = "NAME")]
+    pub service: Option<String>,
+
+    /// The function: FILE:NAME, MODULE:NAME, or a JavaScript FILE for its default export
+    #[arg(value_name = "FUNCTION")]
+    pub function: String,
+
+    /// Its arguments, each of them JSON
+    #[arg(value_name = "JSON", allow_negative_numbers = true)]
+    pub args: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CalledLanguage {
+    Node,
+    Python,
 }
 
 #[derive(Debug, Args)]

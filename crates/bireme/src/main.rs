@@ -5,6 +5,7 @@
 
 mod arguments;
 mod broker;
+mod caller;
 mod commands;
 mod control;
 mod load;
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Serve(arguments) => commands::serve::run(arguments),
         Command::Run(arguments) => commands::run::run(&arguments),
+        Command::Call(arguments) => commands::call::run(&arguments),
         Command::Check(arguments) => commands::check::run(&arguments),
         Command::Reload(arguments) => commands::reload::run(&arguments),
         Command::Status(arguments) => commands::status::run(&arguments),

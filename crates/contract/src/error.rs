@@ -80,6 +80,10 @@ impl fmt::Display for RemoteError {
         if let Some(cause) = &self.cause {
             write!(f, "{cause}\n\nThe error above caused this one:\n\n")?;
         }
+        if self.frames.is_empty() && !self.text.trim().is_empty() {
+            // Without places of our own the language knows best: it shows where a file cannot be parsed.
+            return f.write_str(self.text.trim_end());
+        }
         if !self.frames.is_empty() {
             f.write_str("Stack (innermost last):\n")?;
         }

@@ -1,6 +1,7 @@
 //! One module a command.
 
 pub mod broker;
+pub mod call;
 pub mod check;
 pub mod config;
 pub mod doctor;
