@@ -1,15 +1,19 @@
 'use strict';
-// Makes `bireme` a module that applications can require, wherever they are, without installing it.
+// Makes `bireme` and `bireme/socket.io-adapter` modules that applications can require, wherever they are, without
+// installing them.
 
 const Module = require('node:module');
 const path = require('node:path');
 
-const FILE = path.join(__dirname, 'bireme.js');
+const FILES = new Map([
+  ['bireme', path.join(__dirname, 'bireme.js')],
+  ['bireme/socket.io-adapter', path.join(__dirname, 'socket.io-adapter.js')],
+]);
 
 function install() {
   const resolve = Module._resolveFilename;
   Module._resolveFilename = function resolveFilename(request, ...rest) {
-    return request === 'bireme' ? FILE : resolve.call(this, request, ...rest);
+    return FILES.get(request) ?? resolve.call(this, request, ...rest);
   };
 }
 

@@ -17,10 +17,12 @@ from harness.apps import Kind
 
 BARE = Kind("sockets-asgi", "sockets_asgi:app", frozenset({"denial", "raise"}))
 NATIVE = Kind("sockets-native", "sockets-native.mjs", frozenset({"denial", "raise"}))
+OBJECTS = Kind("sockets-objects", "sockets_objects:app", frozenset({"denial", "raise"}))
 TUNNEL = Kind("ws", "sockets.js")
 KINDS = [
     BARE,
     NATIVE,
+    OBJECTS,
     Kind("sockets-starlette", "sockets_starlette:app", frozenset({"denial"})),
     Kind("sockets-fastapi", "sockets_starlette:fast", frozenset({"denial"})),
     Kind("sockets-litestar", "sockets_litestar:app"),
@@ -108,7 +110,7 @@ def test_a_handshake_can_be_refused(served):
         assert (response.status_code, response.headers["x-why"], bytes(response.body)) == (401, "nobody", b"who are you?")
 
 
-@pytest.mark.parametrize("kind", [BARE, NATIVE], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [BARE, NATIVE, OBJECTS], ids=lambda kind: kind.name)
 def test_an_application_that_fails_costs_its_socket_only(shared, kind):
     server = shared.of(kind)
 
@@ -201,7 +203,7 @@ def test_idle_sockets_are_closed_when_configured(serve):
     server.wait_for("left 1001")
 
 
-@pytest.mark.parametrize("kind", [BARE, NATIVE], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [BARE, NATIVE, OBJECTS], ids=lambda kind: kind.name)
 def test_a_client_that_does_not_read_costs_bounded_memory(serve, kind):
     server = serve(kind.config()).ready()
 
@@ -220,7 +222,7 @@ def test_a_client_that_does_not_read_costs_bounded_memory(serve, kind):
     asyncio.run(talk())
 
 
-@pytest.mark.parametrize("kind", [BARE, NATIVE], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [BARE, NATIVE, OBJECTS], ids=lambda kind: kind.name)
 def test_a_reload_closes_sockets_with_1001_and_new_ones_open(serve, kind):
     server = serve(kind.config()).ready()
 
@@ -299,7 +301,7 @@ class Http2Socket:
         return opcode, payload
 
 
-@pytest.mark.parametrize("kind", [BARE, NATIVE], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [BARE, NATIVE, OBJECTS], ids=lambda kind: kind.name)
 def test_websockets_over_http2(shared, kind):
     server = shared.of(kind)
     mark = server.mark()

@@ -1,8 +1,29 @@
 """Bireme's runtime inside a Python worker.
 
-Applications need not import it, but may, for topics. It never opens a TCP socket and never speaks HTTP: the front does.
+Applications need not import it, but may: for topics, sockets and server-sent events. It never opens a TCP socket and never
+speaks HTTP: the front does.
 """
 
-from .pubsub import Presence, Subscription, TopicsFull, presence, publish, socket, subscribe, topics
+import importlib
 
 __version__ = "0.1.0"
+
+# Loaded when they are first asked for: a worker starts no slower for what its application does not use.
+_WHERE = {
+    "pubsub": ("Presence", "Subscription", "TopicsFull", "presence", "publish", "socket", "subscribe", "topics"),
+    "sockets": ("Handshake", "Refused", "Sockets", "WebSocket"),
+    "sse": ("Event", "EventStream"),
+}
+_HOMES = {name: module for module, names in _WHERE.items() for name in names}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name):
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *_HOMES})

@@ -82,6 +82,16 @@ def topics():
     return _exchange.ask()
 
 
+def is_worker():
+    """Whether this process is a worker, which has topics."""
+    return _exchange.expected
+
+
+def is_started():
+    """Whether the worker's links are open, so that others can be asked."""
+    return _exchange.is_started()
+
+
 def socket(connection):
     """The topics of a WebSocket: of an ASGI scope, or of anything that has one as its `scope`."""
     scope = connection if isinstance(connection, dict) else connection.scope
@@ -178,11 +188,15 @@ class Subscription:
             self.close()
 
     def __next__(self):
+        return self.take()
+
+    def take(self, timeout=None):
+        """The next event, waited for in a thread. Raises TimeoutError after `timeout` seconds, StopIteration once closed."""
         with self._changed:
-            while not self._waiting:
-                if not self._open:
-                    raise StopIteration
-                self._changed.wait()
+            if not self._changed.wait_for(lambda: self._waiting or not self._open, timeout):
+                raise TimeoutError(f"nothing came on {self.topic!r} in {timeout} s")
+            if not self._waiting:
+                raise StopIteration
             return self._take()
 
     async def __aiter__(self):
@@ -308,6 +322,11 @@ class _Exchange:
         self._questions = {}
         self._last_question = 0
         self._tasks = set()
+        self.expected = False
+
+    def expect(self):
+        """There will be links."""
+        self.expected = True
 
     def use(self, links):
         """The links are open."""
@@ -322,6 +341,9 @@ class _Exchange:
         for message in early:
             self.publish(*message)
 
+    def is_started(self):
+        return self._links is not None
+
     def publish(self, topic, data, stream, home):
         if self._links is None and self._keep_early(topic, data, stream, home):
             return False
@@ -334,6 +356,8 @@ class _Exchange:
         return sent
 
     def _keep_early(self, topic, data, stream, home):
+        if not self.expected:
+            raise RuntimeError("topics can be used in workers of a service; this process is none")
         with self._lock:
             if self._links is not None:
                 return False
@@ -506,6 +530,7 @@ def _report(error=None):
 
 _exchange = _Exchange()
 
-# For the worker: the links are open, and what the front says on them.
+# For the worker: there will be links, they are open, and what the front says on them.
+expect = _exchange.expect
 use = _exchange.use
 on_frame = _exchange.on_frame

@@ -9,7 +9,7 @@ import os
 import sys
 import traceback
 
-from . import loading
+from . import loading, pubsub
 from .settings import SettingsError, take_settings
 
 
@@ -24,6 +24,7 @@ def main(arguments):
         print("bireme: no application named; expected module:attribute", file=sys.stderr)
         return 2
     _prepare_process(arguments)
+    pubsub.expect()
     try:
         control = _open_control(settings)
     except (ImportError, ConnectionError) as error:
