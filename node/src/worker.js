@@ -6,7 +6,8 @@ const cluster = require('node:cluster');
 const http = require('node:http');
 const { pathToFileURL } = require('node:url');
 
-const builtin = require('./builtin.js');
+const environment = require('./calls/environment.js');
+const { CallServer } = require('./calls/server.js');
 const { watchContexts } = require('./context.js');
 const { ControlLink, DataLink } = require('./link.js');
 const { describe, summarize } = require('./errors.js');
@@ -31,8 +32,8 @@ const HINT =
 function readEnvironment(env) {
   const { BIREME_LINK: path, BIREME_TOKEN: token = '' } = env;
   const links = Number(env.BIREME_LINKS);
-  if (!Number.isInteger(links) || links < 1 || links > 1024) {
-    throw new Error(`bireme: BIREME_LINKS is "${env.BIREME_LINKS}"; it must be a number from 1 to 1024`);
+  if (!Number.isInteger(links) || links < 0 || links > 1024) {
+    throw new Error(`bireme: BIREME_LINKS is "${env.BIREME_LINKS}"; it must be a number from 0 to 1024`);
   }
   let options = {};
   try {
@@ -56,12 +57,12 @@ class Worker {
     this.dataLinks = [];
     this.held = true;
     this.graceTimer = null;
+    this.calls = null;
     this.control = new ControlLink(path, token, { onDrain: () => this.drain(), onClose: () => process.exit() });
   }
 
   /** Loads nothing itself: Node is about to run the program. */
   start() {
-    builtin.install();
     patchPrototypes();
     watchContexts();
     takeOverListen((server, port) => this.claim(server, port));
@@ -142,7 +143,8 @@ class Worker {
         this.dataLinks.push(link);
       }
       topics.useLinks(this.dataLinks);
-      await Promise.all(this.dataLinks.map((link) => link.connected()));
+      this.calls = callServer();
+      await Promise.all([...this.dataLinks.map((link) => link.connected()), this.calls?.listen()]);
     } catch (error) {
       this.failed(summarize(error), describe(error), 'the front has gone, or its folder for sockets has');
       process.exit(1);
@@ -218,9 +220,11 @@ class Worker {
    * DRAIN: the front has closed the data links. A program that listens for SIGTERM knows how it wants to stop, and
    * gets what a process manager would send. For any other, its server is closed and the process ends.
    */
-  drain() {
+  async drain() {
     if (this.state === 'draining') return;
     this.state = 'draining';
+    // Callers have heard that this worker leaves, and close their links when they are done.
+    if (this.calls !== null) await this.calls.drained();
     if (process.listenerCount('SIGTERM') > 0) {
       process.emit('SIGTERM', 'SIGTERM', 15);
       return;
@@ -274,11 +278,46 @@ function looksLike(value) {
   return keys === '' ? 'an empty object' : `an object with ${keys}`;
 }
 
+/** Where this worker takes calls, or null if it is to take none. */
+function callServer() {
+  const path = environment.callsPath();
+  return path === undefined ? null : new CallServer(path, process.env.BIREME_BROKER_TOKEN ?? '');
+}
+
+/** What boot.cjs has read for the worker that takes calls alone. */
+let callsSettings = null;
+
 /** Takes the settings out of the environment, so that no child mistakes itself for a worker, and begins. */
 function start() {
   const settings = readEnvironment(process.env);
   for (const name of ['BIREME_LINK', 'BIREME_LINKS', 'BIREME_TOKEN', 'BIREME_OPTIONS']) delete process.env[name];
-  new Worker(settings).start();
+  environment.take(process.env);
+  if (settings.links === 0) callsSettings = settings;
+  else new Worker(settings).start();
 }
 
-module.exports = { start };
+/** The worker without an application: it is ready when it can be called. */
+async function startCalls() {
+  const { path, token } = callsSettings;
+  const calls = callServer();
+  const control = new ControlLink(path, token, {
+    onDrain: () => calls.drained().then(() => process.exit(0)),
+    onClose: () => process.exit(),
+  });
+  // Nobody awaits it, so nobody is the worse for it: the functions of other callers go on.
+  process.on('unhandledRejection', (error) => {
+    process.stderr.write(`bireme: a promise was rejected and nobody handled it: ${describe(error)}\n`);
+  });
+  try {
+    if (calls === null) throw new Error('BIREME_CALLS names no socket');
+    await calls.listen();
+  } catch (error) {
+    control.failed(`cannot listen for calls: ${summarize(error)}`, describe(error), '');
+    process.exitCode = 1;
+    return;
+  }
+  control.socket.ref();
+  control.ready('calls', []);
+}
+
+module.exports = { start, startCalls };

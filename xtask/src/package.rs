@@ -85,8 +85,11 @@ fn assemble(places: &Places, modules: &[PathBuf], runtime: &Path) -> anyhow::Res
     copy_tree(&places.root.join("node/src"), &fresh.join("node/src"))?;
     let python = fresh.join("python");
     copy_tree(&places.root.join("python/src/bireme"), &python.join("bireme"))?;
-    let launch = places.root.join("python/src/launch.py");
-    fs::copy(&launch, python.join("launch.py")).with_context(|| format!("could not copy {}", launch.display()))?;
+    // With package.json, `npm install` takes the folder for programs that no bireme starts.
+    for (from, to) in [("python/src/launch.py", "python/launch.py"), ("node/package.json", "node/package.json")] {
+        let file = places.root.join(from);
+        fs::copy(&file, fresh.join(to)).with_context(|| format!("could not copy {}", file.display()))?;
+    }
     for (module, (_, file)) in modules.iter().zip(NATIVE) {
         fs::copy(module, fresh.join(file)).with_context(|| format!("could not copy {}", module.display()))?;
     }

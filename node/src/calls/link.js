@@ -1,0 +1,608 @@
+'use strict';
+// A call link: calls, results, streams and handles between two processes. After HELLO both ends are alike; see "Call
+// links" in protocol/calls.md. Which worker a call goes to, and what a call runs, is not known here.
+
+const net = require('node:net');
+const { performance } = require('node:perf_hooks');
+
+const { FrameReader, HEADER_BYTES, PAYLOAD_BYTES_MAX, TYPE, VERSION } = require('../frames.js');
+const { ProtocolError, summarize } = require('../errors.js');
+const { CANCEL, FLAG, ITEM_FLAG } = require('./codes.js');
+const { Deadlines } = require('./deadlines.js');
+const { callError } = require('./errors.js');
+const { Handles } = require('./handles.js');
+const { Incoming } = require('./incoming.js');
+const { readFacts, readValue } = require('./read.js');
+const { Inbox } = require('./streams.js');
+const { ValueWriter } = require('./write.js');
+
+
+const READ_BYTES = 131_072;
+/** A turn's frames are written when they are this many bytes, even if the turn goes on. */
+const FLUSH_BYTES = 262_144;
+/** Messages that have begun and whose DATA has not ended, on one link. */
+const ASSEMBLIES_MAX = 1024;
+/** Calls of the peer that run at once on one link. Its own `in_flight_max` is what keeps it from this. */
+const INCOMING_MAX = 65_536;
+const MESSAGE_BYTES_MAX = 67_108_864;
+const STREAM_MAX = 0xffff_ffff;
+
+class CallLink {
+  /**
+   * `client` makes calls by handles for us; `host` runs what the peer calls; `first` is our first stream: 1 for who
+   * connected, 2 for who accepted.
+   */
+  constructor(socket, { client, host, first, name, messageBytesMax = MESSAGE_BYTES_MAX, onClose }) {
+    this.socket = socket;
+    this.client = client;
+    this.host = host;
+    this.name = name;
+    this.messageBytesMax = messageBytesMax;
+    this.onClose = onClose;
+    // Checks the first frame, where we accepted.
+    this.onHello = null;
+    this.handles = new Handles(this);
+    this.writer = this.newWriter();
+    this.reader = new FrameReader((...frame) => this.#onFrame(...frame));
+    this.nextStream = first;
+    this.peerParity = first === 1 ? 0 : 1;
+    this.lastPeerStream = 0;
+    this.calls = new Map();
+    this.incoming = new Map();
+    this.assemblies = new Map();
+    this.bound = new Map();
+    this.connected = !socket.connecting;
+    this.closed = false;
+    this.leaving = false;
+    this.inFlight = 0;
+    this.holders = 0;
+    this.flushes = 0;
+    this.flushScheduled = false;
+    this.writing = null;
+    this.deadlines = new Deadlines((now) => this.#sweep(now));
+    this.flush = () => {
+      this.flushScheduled = false;
+      this.#flush();
+    };
+    this.written = (error) => this.#onWritten(error);
+    socket.once('connect', () => {
+      this.connected = true;
+    });
+    socket.on('error', (error) => {
+      this.failure = error;
+    });
+    socket.on('close', () => this.#onClosed());
+  }
+
+  /** Connects to the worker at `path`; frames may be written at once. */
+  static connect(path, hello, settings) {
+    const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
+    let link = null;
+    const socket = net.connect({ path, onread: { buffer, callback: (length) => link.onRead(buffer, length) } });
+    socket.unref();
+    link = new CallLink(socket, { ...settings, first: 1 });
+    link.writer.json(TYPE.HELLO, 0, VERSION, hello);
+    link.scheduleFlush();
+    return link;
+  }
+
+  /** Takes a connection over. `onHello(hello)` says whether its HELLO will do. */
+  static accept(socket, { onHello, ...settings }) {
+    const link = new CallLink(socket, { ...settings, first: 2, name: 'a caller' });
+    link.onHello = onHello;
+    socket.unref();
+    socket.on('data', (bytes) => link.onRead(bytes, bytes.length));
+    return link;
+  }
+
+  newWriter() {
+    return new ValueWriter(this.handles);
+  }
+
+  // Our calls.
+
+  /**
+   * Writes a CALL, its BIND before it if need be. Throws `CannotCross`, and then nothing has been sent.
+   */
+  send(call) {
+    const { writer } = this;
+    const message = writer.length;
+    const now = performance.now();
+    const target = call.handle === null ? this.#bind(call.target) : call.handle.use();
+    const timeout = call.deadline === Infinity ? 0 : Math.max(1, Math.ceil(call.deadline - now));
+    const start = writer.begin(TYPE.CALL, this.nextStream, 0, 10);
+    const { buffer } = writer;
+    let at = buffer.writeUInt32LE(target, writer.length);
+    at = buffer.writeUInt32LE(timeout, at);
+    const member = call.member;
+    writer.length = at + 2;
+    if (member === '') {
+      buffer[at] = 0;
+      buffer[at + 1] = 0;
+    } else {
+      writer.reserve(member.length * 3);
+      const bytes = writer.buffer.utf8Write(member, writer.length);
+      writer.buffer.writeUInt16LE(bytes, at);
+      writer.length += bytes;
+    }
+    this.#encode(message, start, () => writer.arguments(call.args, call.kwargs));
+    this.#finish(start, call.kwargs === undefined ? call.flags : call.flags | FLAG.KWARGS);
+    call.link = this;
+    call.stream = this.nextStream;
+    call.sequence = this.flushes;
+    call.queued = false;
+    this.nextStream += 2;
+    this.inFlight++;
+    this.calls.set(call.stream, call);
+    this.hold();
+    if (call.deadline !== Infinity) this.deadlines.watch(call.deadline);
+    this.scheduleFlush();
+    // Numbers are never used again.
+    if (this.nextStream > STREAM_MAX) this.leave();
+  }
+
+  /** Runs `encode`; what it gave and wrote is taken back if it throws, or if it wrote too much. */
+  #encode(message, start, encode) {
+    const { writer, handles } = this;
+    handles.journal.length = 0;
+    try {
+      encode();
+      const bytes = writer.length - start - HEADER_BYTES;
+      if (bytes > this.messageBytesMax) {
+        throw callError('BIREME_TOO_LARGE', `a message of ${bytes} bytes; at most ${this.messageBytesMax} may be sent (calls.message_bytes_max)`);
+      }
+    } catch (error) {
+      handles.takeBack();
+      writer.length = message;
+      throw error;
+    }
+  }
+
+  /** Ends a message of any length, cutting it into frames: the pieces move apart, the last one first. */
+  #finish(start, flags) {
+    const { writer } = this;
+    const bytes = writer.length - start - HEADER_BYTES;
+    const pieces = Math.max(1, Math.ceil(bytes / PAYLOAD_BYTES_MAX));
+    if (pieces === 1) {
+      writer.finish(start, flags | FLAG.END);
+      return;
+    }
+    writer.reserve((pieces - 1) * HEADER_BYTES);
+    const { buffer } = writer;
+    const from = start + HEADER_BYTES;
+    for (let i = pieces - 1; i > 0; i--) {
+      const length = Math.min(PAYLOAD_BYTES_MAX, bytes - i * PAYLOAD_BYTES_MAX);
+      const source = from + i * PAYLOAD_BYTES_MAX;
+      const target = source + i * HEADER_BYTES;
+      buffer.copyWithin(target, source, source + length);
+      const header = target - HEADER_BYTES;
+      buffer.writeUInt32LE(length, header);
+      buffer.copy(buffer, header + 4, start + 4, start + 8);
+      buffer.writeUInt32LE(TYPE.DATA | ((i === pieces - 1 ? FLAG.END : 0) << 8), header + 8);
+    }
+    buffer.writeUInt32LE(PAYLOAD_BYTES_MAX, start);
+    buffer[start + 9] = flags;
+    writer.length += (pieces - 1) * HEADER_BYTES;
+  }
+
+  /** The number of a target on this link. */
+  #bind(target) {
+    let number = target.numbers.get(this);
+    if (number !== undefined) return number;
+    const { writer } = this;
+    number = this.bindings = (this.bindings ?? 0) + 1;
+    const start = writer.begin(TYPE.BIND, 0, 0, 4);
+    writer.length = writer.buffer.writeUInt32LE(number, writer.length);
+    const place = target.file === undefined ? { module: target.module } : { file: target.file };
+    writer.whole({ ...place, name: target.name }, 'target');
+    writer.finish(start, 0);
+    target.numbers.set(this, number);
+    return number;
+  }
+
+  /** The caller does not want the answer any more. */
+  cancel(call, why) {
+    if (this.closed || !this.calls.has(call.stream)) return;
+    this.#over(call);
+    this.writer.empty(TYPE.CANCEL, call.stream, why, 0);
+    this.scheduleFlush();
+  }
+
+  #ended(call) {
+    this.calls.delete(call.stream);
+    this.inFlight--;
+    this.letGo();
+    if (this.leaving) this.#leaveIfIdle();
+  }
+
+  grant(stream, bytes) {
+    if (this.closed) return;
+    this.writer.credit(stream, bytes);
+    this.scheduleFlush();
+  }
+
+  release(number, times) {
+    const { writer } = this;
+    const start = writer.begin(TYPE.RELEASE, 0, 0, 8);
+    writer.length = writer.buffer.writeUInt32LE(number, writer.length);
+    writer.length = writer.buffer.writeUInt32LE(times, writer.length);
+    writer.finish(start, 0);
+    this.scheduleFlush();
+    if (this.leaving) this.#leaveIfIdle();
+  }
+
+  // Answers to the peer's calls.
+
+  result(stream, value, asObject) {
+    const { writer } = this;
+    const start = writer.begin(TYPE.RESULT, stream, 0, 0);
+    this.#encode(start, start, () => {
+      if (asObject) {
+        writer.root = 'result';
+        writer.depth = 0;
+        writer.reference(value, 'object', value.constructor?.name);
+      } else {
+        writer.whole(value, 'result');
+      }
+    });
+    this.#finish(start, 0);
+    this.scheduleFlush();
+  }
+
+  streamBegins(stream) {
+    this.writer.empty(TYPE.RESULT, stream, 0, FLAG.END | FLAG.STREAM);
+    this.scheduleFlush();
+  }
+
+  /** The first `bytes` of `buffer` are whole items; a single one may be longer than a frame. */
+  items(stream, buffer, bytes, flags) {
+    const { writer } = this;
+    const start = writer.begin(TYPE.ITEM, stream, 0, bytes);
+    buffer.copy(writer.buffer, writer.length, 0, bytes);
+    writer.length += bytes;
+    if (bytes > PAYLOAD_BYTES_MAX) {
+      this.#finish(start, ITEM_FLAG.PART);
+      if ((flags & ITEM_FLAG.END) !== 0) writer.empty(TYPE.ITEM, stream, 0, ITEM_FLAG.END);
+    } else {
+      writer.finish(start, flags);
+    }
+    this.scheduleFlush();
+  }
+
+  error(stream, error) {
+    const { writer } = this;
+    const start = writer.begin(TYPE.ERROR, stream, 0, 0);
+    try {
+      this.#encode(start, start, () => {
+        writer.depth = 0;
+        writer.errorMap(error, []);
+      });
+    } catch (why) {
+      // Too large, or of a depth that nothing can carry: its name and the reason must do.
+      writer.length = start;
+      writer.begin(TYPE.ERROR, stream, 0, 0);
+      writer.depth = 0;
+      writer.errorMap(callError('BIREME_VALUE', `${summarize(error)} (the error itself cannot cross: ${summarize(why)})`), []);
+    }
+    this.#finish(start, 0);
+    this.scheduleFlush();
+  }
+
+  waits(stream, type) {
+    this.writer.empty(type, stream, 0, 0);
+    this.scheduleFlush();
+  }
+
+  /** An answer has been given, or will not be. */
+  answered(incoming) {
+    this.incoming.delete(incoming.stream);
+    if (this.leaving) this.#leaveIfIdle();
+  }
+
+  // The socket.
+
+  scheduleFlush() {
+    if (this.flushScheduled) {
+      if (this.writer.length > FLUSH_BYTES) this.#flush();
+      return;
+    }
+    this.flushScheduled = true;
+    // After all promises that are settled now have been heard: what they lead to shares the write.
+    process.nextTick(this.flush);
+  }
+
+  /** One write at a time: what is still in our writer when the link dies has surely not been sent. */
+  #flush() {
+    if (this.writing !== null || this.closed || this.writer.length === 0) return;
+    this.flushes++;
+    this.writing = this.writer.take();
+    this.socket.write(this.writing, this.written);
+  }
+
+  #onWritten(error) {
+    if (this.writing !== null) this.writer.giveBack(this.writing);
+    this.writing = null;
+    if (!error) this.#flush();
+  }
+
+  /** Keeps the process alive while something is awaited here. */
+  hold() {
+    if (this.holders++ === 0) this.socket.ref();
+  }
+
+  letGo() {
+    if (--this.holders === 0) this.socket.unref();
+  }
+
+  /** No new calls; closes when nothing is under way and neither side holds anything of the other. */
+  leave() {
+    this.leaving = true;
+    this.#leaveIfIdle();
+  }
+
+  #leaveIfIdle() {
+    if (this.calls.size > 0 || this.incoming.size > 0 || !this.handles.empty || this.closed) return;
+    this.#flush();
+    this.socket.end();
+  }
+
+  onRead(buffer, length) {
+    try {
+      this.reader.read(buffer, length);
+    } catch (error) {
+      this.fail(error);
+      return false;
+    }
+    return true;
+  }
+
+  /** The peer broke the protocol, or we did. */
+  fail(error) {
+    const what = error instanceof ProtocolError ? `the peer sent ${error.message}` : summarize(error);
+    process.stderr.write(`bireme: the call link with ${this.name} was closed: ${what}\n`);
+    this.failure = error;
+    this.socket.destroy();
+  }
+
+  #onClosed() {
+    if (this.closed) return;
+    this.closed = true;
+    this.deadlines.stop();
+    this.handles.close();
+    const calls = [...this.calls.values()];
+    this.calls.clear();
+    for (const incoming of [...this.incoming.values()]) incoming.lost();
+    this.incoming.clear();
+    this.assemblies.clear();
+    this.onClose?.(this);
+    for (const call of calls) {
+      this.inFlight--;
+      const unsent = !this.connected || call.sequence === this.flushes;
+      call.lost(unsent || call.queued ? 'no' : 'unknown');
+    }
+  }
+
+  #sweep(now) {
+    let next = Infinity;
+    for (const calls of [this.calls, this.incoming]) {
+      for (const call of calls.values()) {
+        if (call.deadline <= now) call.late();
+        else if (call.deadline < next) next = call.deadline;
+      }
+    }
+    return next;
+  }
+
+  // Frames.
+
+  #onFrame(type, flags, stream, aux, buffer, start, end) {
+    if (this.onHello !== null) {
+      this.#greet(type, stream, aux, buffer, start, end);
+      return;
+    }
+    switch (type) {
+      case TYPE.RESULT:
+      case TYPE.ERROR:
+      case TYPE.CALL:
+        if (type === TYPE.CALL) this.#admit(stream);
+        if ((flags & FLAG.END) === 0) this.#begin(type, flags, stream, buffer, start, end);
+        else this.#onMessage(type, flags, stream, buffer, start, end);
+        break;
+      case TYPE.ITEM:
+        if ((flags & ITEM_FLAG.PART) !== 0) this.#begin(type, 0, stream, buffer, start, end);
+        else this.#onMessage(type, flags, stream, buffer, start, end);
+        break;
+      case TYPE.DATA:
+        this.#goOn(flags, stream, buffer, start, end);
+        break;
+      case TYPE.CREDIT:
+        this.#onCredit(stream, buffer, start, end);
+        break;
+      case TYPE.CANCEL:
+        this.#theirs(stream)?.cancelled(aux);
+        break;
+      case TYPE.QUEUED:
+      case TYPE.STARTED: {
+        const call = this.#ours(stream);
+        if (call !== undefined) call.queued = type === TYPE.QUEUED;
+        break;
+      }
+      case TYPE.RELEASE:
+        this.#onRelease(buffer, start, end);
+        break;
+      case TYPE.BIND:
+        this.#onBind(buffer, start, end);
+        break;
+      default:
+        throw new ProtocolError(`frame type ${type} on a call link`);
+    }
+  }
+
+  /** The first frame of who connected. */
+  #greet(type, stream, aux, buffer, start, end) {
+    if (type !== TYPE.HELLO || stream !== 0 || aux !== VERSION) throw new ProtocolError('no HELLO of this version');
+    let hello;
+    try {
+      hello = JSON.parse(buffer.utf8Slice(start, end));
+    } catch {
+      throw new ProtocolError('a HELLO that is not JSON');
+    }
+    if (typeof hello !== 'object' || hello === null || hello.link !== 'call' || !this.onHello(hello)) {
+      throw new ProtocolError('a HELLO with a wrong token');
+    }
+    this.onHello = null;
+    if (typeof hello.from === 'string') this.name = hello.from.slice(0, 64);
+  }
+
+  #onMessage(type, flags, stream, buffer, start, end) {
+    if (type === TYPE.CALL) {
+      this.#onCall(stream, flags, buffer, start, end);
+      return;
+    }
+    const call = this.#ours(stream);
+    if (call === undefined) return;
+    if (type === TYPE.RESULT && (flags & FLAG.STREAM) === 0) {
+      if (call.inbox !== null) throw new ProtocolError('a second RESULT');
+      let value;
+      try {
+        value = readValue(buffer, start, end, this.handles);
+      } catch (error) {
+        if (error instanceof ProtocolError) throw error;
+        this.#ended(call);
+        call.fail({ reason: error });
+        return;
+      }
+      this.#ended(call);
+      call.succeed(value);
+    } else if (type === TYPE.RESULT) {
+      if (call.inbox !== null) throw new ProtocolError('a second RESULT');
+      call.streams(new Inbox(call));
+      // A stream that nobody reads holds nothing up.
+      this.letGo();
+    } else if (type === TYPE.ERROR) {
+      const facts = readFacts(buffer, start, end, this.handles);
+      this.#over(call);
+      call.fail({ facts });
+    } else {
+      this.#onItems(call, flags, buffer, start, end);
+    }
+  }
+
+  #onItems(call, flags, buffer, start, end) {
+    if (call.inbox === null) throw new ProtocolError('ITEM before RESULT');
+    const last = (flags & ITEM_FLAG.END) !== 0;
+    if (last) this.#over(call);
+    try {
+      call.inbox.onItems(buffer, start, end, last);
+    } catch (error) {
+      if (error instanceof ProtocolError) throw error;
+      if (!last) this.cancel(call, CANCEL.UNWANTED);
+      call.inbox.fail({ reason: error });
+    }
+  }
+
+  /** A call of ours is over; one that streams has let go already. */
+  #over(call) {
+    if (call.inbox !== null) this.holders++;
+    this.#ended(call);
+  }
+
+  /** A call of ours, or undefined if it is over here: the frame crossed on the way. */
+  #ours(stream) {
+    const call = this.calls.get(stream);
+    if (call === undefined && (stream === 0 || stream % 2 === this.peerParity || stream >= this.nextStream)) {
+      throw new ProtocolError(`a frame for stream ${stream}, never opened`);
+    }
+    return call;
+  }
+
+  #theirs(stream) {
+    const incoming = this.incoming.get(stream);
+    if (incoming === undefined && (stream % 2 !== this.peerParity || stream > this.lastPeerStream || stream === 0)) {
+      throw new ProtocolError(`a frame for stream ${stream}, never opened`);
+    }
+    return incoming;
+  }
+
+  #admit(stream) {
+    if (stream === 0 || stream % 2 !== this.peerParity || stream <= this.lastPeerStream) {
+      throw new ProtocolError(`a CALL on stream ${stream} after ${this.lastPeerStream}`);
+    }
+    this.lastPeerStream = stream;
+  }
+
+  #onCall(stream, flags, buffer, start, end) {
+    if (end - start < 11) throw new ProtocolError('a CALL that ends too early');
+    const member = start + 10;
+    const args = member + (buffer[start + 8] | (buffer[start + 9] << 8));
+    if (args >= end) throw new ProtocolError('a CALL without arguments');
+    const incoming = new Incoming(this, stream, flags, buffer.readUInt32LE(start), buffer.readUInt32LE(start + 4));
+    if (args > member) incoming.member = buffer.utf8Slice(member, args);
+    if (this.incoming.size >= INCOMING_MAX) {
+      incoming.fail(callError('BIREME_SERVICE_BUSY', `${INCOMING_MAX} calls of this process run already`));
+      return;
+    }
+    this.incoming.set(stream, incoming);
+    if (incoming.deadline !== Infinity) this.deadlines.watch(incoming.deadline);
+    incoming.begin(buffer, args, end);
+  }
+
+  #onCredit(stream, buffer, start, end) {
+    if (end - start !== 4) throw new ProtocolError('a CREDIT that is not 4 bytes');
+    const incoming = this.#theirs(stream);
+    if (incoming === undefined) return;
+    if (incoming.producer === null) throw new ProtocolError('CREDIT for a call that does not stream');
+    incoming.producer.onCredit(buffer.readUInt32LE(start));
+  }
+
+  #onRelease(buffer, start, end) {
+    if (end - start !== 8) throw new ProtocolError('a RELEASE that is not 8 bytes');
+    if (!this.handles.dropped(buffer.readUInt32LE(start), buffer.readUInt32LE(start + 4))) {
+      throw new ProtocolError('a RELEASE of what the peer does not hold');
+    }
+    if (this.leaving) this.#leaveIfIdle();
+  }
+
+  #onBind(buffer, start, end) {
+    if (end - start < 5) throw new ProtocolError('a BIND that ends too early');
+    const number = buffer.readUInt32LE(start);
+    const place = readValue(buffer, start + 4, end, null);
+    const place2 = typeof place === 'object' && place !== null ? place : {};
+    const { file, module, name } = place2;
+    if (typeof name !== 'string' || (typeof file === 'string') === (typeof module === 'string')) {
+      throw new ProtocolError('a BIND that names neither a file nor a module, or both');
+    }
+    if (number !== this.bound.size + 1) throw new ProtocolError(`a BIND with the number ${number}`);
+    this.bound.set(number, this.host.target(place2));
+  }
+
+  // Messages of several frames.
+
+  #begin(type, flags, stream, buffer, start, end) {
+    const known = type === TYPE.CALL || this.#ours(stream) !== undefined;
+    if (this.assemblies.size >= ASSEMBLIES_MAX || this.assemblies.has(stream)) throw new ProtocolError('too many messages at once');
+    const assembly = { type, flags, pieces: [], bytes: 0, known };
+    this.assemblies.set(stream, assembly);
+    this.#append(assembly, buffer, start, end);
+  }
+
+  #append(assembly, buffer, start, end) {
+    assembly.bytes += end - start;
+    if (!assembly.known) return;
+    if (assembly.bytes > this.messageBytesMax) throw new ProtocolError(`a message of more than ${this.messageBytesMax} bytes`);
+    assembly.pieces.push(Buffer.from(buffer.subarray(start, end)));
+  }
+
+  #goOn(flags, stream, buffer, start, end) {
+    const assembly = this.assemblies.get(stream);
+    if (assembly === undefined) throw new ProtocolError('DATA that goes on with nothing');
+    this.#append(assembly, buffer, start, end);
+    if ((flags & FLAG.END) === 0) return;
+    this.assemblies.delete(stream);
+    if (!assembly.known) return;
+    const whole = Buffer.concat(assembly.pieces);
+    this.#onMessage(assembly.type, assembly.flags, stream, whole, 0, whole.length);
+  }
+}
+
+module.exports = { CallLink };
