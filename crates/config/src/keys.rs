@@ -317,7 +317,11 @@ keys! {
         "in_flight_max" count(1, 1 << 20), Is("1024"),
             "Calls under way from one process to one worker; beyond, they fail with `BIREME_SERVICE_BUSY`.";
         "message_bytes_max" Kind::Bytes { min: 64 << 10, max: 1 << 31, off: false }, Is("64MiB"),
-            "Bytes of a call's arguments, or of its result.";
+            "Bytes of a call's arguments, or of its result, beside what lies in shared memory.";
+        "shared_bytes_min" Kind::Bytes { min: 4096, max: 1 << 40, off: true }, Is("64KiB"),
+            "Arrays and byte strings from this size on cross in shared memory; `off`: only what `bireme.shared` made does.";
+        "shared_bytes_max" Kind::Bytes { min: 1 << 20, max: 1 << 44, off: false }, Is("1GiB"),
+            "Shared memory that one process may hold for others to look at; beyond, arrays cross in messages, and `bireme.shared` fails.";
         "start_timeout" TIME, Is("60s"),
             "Longest wait for a worker of the called service to be ready.";
         "workers" count(1, 1024), Is("1"),

@@ -375,8 +375,12 @@ pub struct Calls {
     pub timeout: Option<Duration>,
     /// Calls under way from one process to one worker.
     pub in_flight_max: usize,
-    /// Bytes of a call's arguments, or of its result.
+    /// Bytes of a call's arguments, or of its result, beside shared memory.
     pub message_bytes_max: u64,
+    /// Least bytes that cross in shared memory; `None`: only what the program asked for does.
+    pub shared_bytes_min: Option<u64>,
+    /// Bytes of shared memory that one process may hold.
+    pub shared_bytes_max: u64,
     /// Longest wait for a worker of the called service to be ready.
     pub start_timeout: Duration,
     /// Workers for code that belongs to no service, in each language.

@@ -27,4 +27,4 @@ pub use interpreter::{Interpreter, Language, NotFound, Surroundings, find_node, 
 pub use machine::{Failure, Policy};
 pub use run_directory::{RunDirectory, SOCKET_PATH_MAX};
 pub use shell::Supervisor;
-pub use spec::{CallsSpec, Plan, Purpose, ServiceSpec, SpecError, WorkerSpec, find_runtime};
+pub use spec::{CallsSpec, Plan, Purpose, ServiceSpec, SharedSpec, SpecError, WorkerSpec, find_runtime};

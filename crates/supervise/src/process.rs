@@ -12,7 +12,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 
 use crate::before_exec::tie_to_this_thread;
-use crate::spec::WorkerSpec;
+use crate::spec::{SharedSpec, WorkerSpec};
 
 /// What one worker is told through its environment; see `protocol/README.md`.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +24,7 @@ pub(crate) struct Identity<'a> {
     pub worker: &'a str,
     pub broker_token: &'a str,
     pub calls: &'a Path,
+    pub shared: SharedSpec,
 }
 
 /// A started process. Dropping it kills it and its children.
@@ -70,7 +71,7 @@ impl Process {
             .env("BIREME_BROKER", identity.link)
             .env("BIREME_BROKER_TOKEN", identity.broker_token)
             .env("BIREME_CALLS", identity.calls)
-            .env("BIREME_SELF", serde_json::json!({ "service": identity.service, "root": spec.cwd }).to_string())
+            .env("BIREME_SELF", self_description(spec, &identity))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -129,6 +130,18 @@ impl Process {
         self.reaped = true;
         Exit(status.ok())
     }
+}
+
+/// BIREME_SELF: what a process is told of itself and of the memory it may share (protocol/calls.md).
+fn self_description(spec: &WorkerSpec, identity: &Identity<'_>) -> String {
+    let shared = identity.shared;
+    let description = serde_json::json!({
+        "service": identity.service,
+        "root": spec.cwd,
+        "shared_bytes_min": shared.bytes_min.unwrap_or(0),
+        "shared_bytes_max": shared.bytes_max,
+    });
+    description.to_string()
 }
 
 impl Drop for Process {

@@ -63,10 +63,21 @@ pub struct CallsSpec {
     pub in_flight_max: usize,
     /// Bytes of a call's arguments, or of its result.
     pub message_bytes_max: u64,
+    /// What processes are told of shared memory.
+    pub shared: SharedSpec,
     /// Longest wait for a worker of the called service to be ready.
     pub start_timeout: Duration,
     /// Languages in which nothing can be called that belongs to no service, and why.
     pub missing: Vec<(Language, String)>,
+}
+
+/// Shared memory of each process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SharedSpec {
+    /// Least bytes of an array that cross in it; `None`: only what the program asked for does.
+    pub bytes_min: Option<u64>,
+    /// Bytes that one process may hold.
+    pub bytes_max: u64,
 }
 
 impl Default for CallsSpec {
@@ -75,6 +86,7 @@ impl Default for CallsSpec {
             timeout: Some(Duration::from_secs(30)),
             in_flight_max: 1024,
             message_bytes_max: 64 << 20,
+            shared: SharedSpec { bytes_min: Some(64 << 10), bytes_max: 1 << 30 },
             start_timeout: START_TIMEOUT,
             missing: Vec::new(),
         }
@@ -127,6 +139,7 @@ impl Plan {
             timeout: calls.timeout,
             in_flight_max: calls.in_flight_max,
             message_bytes_max: calls.message_bytes_max,
+            shared: SharedSpec { bytes_min: calls.shared_bytes_min, bytes_max: calls.shared_bytes_max },
             start_timeout: calls.start_timeout,
             missing,
         };

@@ -155,7 +155,10 @@ async fn the_first_question_starts_the_service() {
     link.resolve(7, "/somewhere/model.py");
     let (kind, answer) = link.receive();
     assert_eq!((kind, &answer["id"], &answer["service"]), (Kind::Resolved, &json!(7), &json!("python")));
-    assert_eq!(answer["options"], json!({ "timeout_ms": 30000, "in_flight_max": 1024, "message_bytes_max": 67_108_864 }));
+    assert_eq!(answer["options"], json!({
+        "timeout_ms": 30000, "in_flight_max": 1024, "message_bytes_max": 67_108_864, "shared_bytes_min": 65536,
+        "shared_bytes_max": 1_u64 << 30,
+    }));
     let path = answer["workers"][0]["path"].as_str().unwrap();
     assert!(path.starts_with(fixture.folder.to_str().unwrap()) && path.ends_with(".sock"), "{path}");
     if names(&answer).len() < 2 {

@@ -116,6 +116,12 @@ pub enum Kind {
     Started = 0x3a,
     /// A handle is not needed any more.
     Release = 0x3b,
+    /// Whether the sender can open the receiver's shared memory, and where its own is.
+    Memory = 0x3c,
+    /// Leases of shared memory that are over.
+    Return = 0x3d,
+    /// Segments of shared memory that are no more.
+    Forget = 0x3e,
     /// A socket, or the worker, wants a topic's messages.
     Subscribe = 0x40,
     /// And wants them no more.
@@ -165,6 +171,9 @@ impl Kind {
             0x39 => Kind::Queued,
             0x3a => Kind::Started,
             0x3b => Kind::Release,
+            0x3c => Kind::Memory,
+            0x3d => Kind::Return,
+            0x3e => Kind::Forget,
             0x40 => Kind::Subscribe,
             0x41 => Kind::Unsubscribe,
             0x42 => Kind::Publish,

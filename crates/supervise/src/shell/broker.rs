@@ -174,6 +174,8 @@ impl Shell {
             "timeout_ms": timeout_ms,
             "in_flight_max": calls.in_flight_max,
             "message_bytes_max": calls.message_bytes_max,
+            "shared_bytes_min": calls.shared.bytes_min.unwrap_or(0),
+            "shared_bytes_max": calls.shared.bytes_max,
         });
         let (ready, waiting): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.broker.waiting).into_iter().partition(|waiting| waiting.service == *service);
