@@ -7,6 +7,7 @@ const net = require('node:net');
 const { performance } = require('node:perf_hooks');
 
 const { FrameReader, FrameWriter, FLAG, TYPE, VERSION } = require('./frames.js');
+const { StreamTable } = require('./stream-table.js');
 const topics = require('./topics.js');
 const { ProtocolError, summarize } = require('./errors.js');
 
@@ -225,7 +226,7 @@ class DataLink extends Link {
   constructor(path, token, number, service, onClose) {
     super(path, token, number, onClose);
     this.service = service;
-    this.streams = new Map();
+    this.streams = new StreamTable();
     this.lastStream = 0;
   }
 
@@ -286,7 +287,7 @@ class DataLink extends Link {
 
   /** Ends every stream, for the front is gone. */
   endStreams() {
-    const streams = [...this.streams.values()];
+    const streams = this.streams.values();
     this.streams.clear();
     for (const stream of streams) {
       try {
