@@ -111,11 +111,11 @@ pub struct ServeArguments {
     #[arg(short, long, value_name = "ROUTE")]
     pub route: Vec<String>,
 
-    /// PEM file with the certificate and its chain
+    /// PEM file with the certificate and its chain; several with commas, chosen by the name the client asks for
     #[arg(long, value_name = "FILE")]
     pub tls_cert: Option<String>,
 
-    /// PEM file with the certificate's private key
+    /// PEM file with the certificate's private key; as many as certificates
     #[arg(long, value_name = "FILE")]
     pub tls_key: Option<String>,
 

@@ -58,7 +58,8 @@ impl Findings {
 
     fn files(&mut self, settings: &Settings) {
         if let Some(tls) = &settings.tls {
-            for (key, path) in [("certificate", &tls.certificate), ("key", &tls.key)] {
+            let files = tls.certificates.iter().flat_map(|files| [("certificate", &files.certificate), ("key", &files.key)]);
+            for (key, path) in files {
                 if let Err(error) = std::fs::File::open(path) {
                     self.error(None, format!("tls.{key}: cannot read {}: {error}", path.display()));
                 }

@@ -224,12 +224,12 @@ keys! {
             "Folder for Bireme's own sockets; made if it is missing, for its owner only.";
     }
     Tls {
-        "certificate" Kind::Path, Unset("required"),
-            "PEM file with the certificate, then its chain.";
-        "key" Kind::Path, Unset("required"),
-            "PEM file with the private key.";
+        "certificate" Kind::Texts, Unset("required"),
+            "PEM file with the certificate, then its chain. Several: a client gets the first one that is for the name it asks for (SNI), or else the first.";
+        "key" Kind::Texts, Unset("required"),
+            "PEM file with the private key; as many as certificates, in the same order.";
         "reload_interval" TIME, Is("5s"),
-            "How often both files are looked at for a change.";
+            "How often the files are looked at for a change.";
     }
     Limits {
         "header_bytes_max" Kind::Bytes { min: 1 << 10, max: 512 << 10, off: false }, Is("64KiB"),

@@ -14,7 +14,8 @@ use crate::show::Shown;
 use crate::target;
 use crate::{
     AccessFormat, AccessLog, App, Calls, Compression, Encoding, EventLoop, Interface, Lifespan, Limits, Log, LogFormat,
-    LogLevel, Service, Settings, StaticCache, Timeouts, Tls, TopicQueueFull, TrustedProxies, WebSocket, WebSocketCompression, WhenFull,
+    CertificateFiles, LogLevel, Service, Settings, StaticCache, Timeouts, Tls, TopicQueueFull, TrustedProxies, WebSocket,
+    WebSocketCompression, WhenFull,
     units,
 };
 
@@ -221,17 +222,37 @@ impl Reader<'_> {
     fn tls(&mut self, item: Option<Item>) -> Option<Tls> {
         let place = item.as_ref()?.place.clone();
         let values = self.single(Section::Tls, item);
-        match (values.path("certificate"), values.path("key")) {
-            (Some(certificate), Some(key)) => {
-                Some(Tls { certificate, key, reload_interval: values.duration("reload_interval").unwrap_or_default() })
-            }
-            (certificate, _) => {
-                let missing = if certificate.is_none() { "certificate" } else { "key" };
-                self.errors
-                    .add(&place, format!("TLS needs a certificate and its key; \"{missing}\" is missing in [tls]"));
-                None
+        let (certificates, keys) = (self.paths(&values, "certificate"), self.paths(&values, "key"));
+        let (files, key_files) = (certificates.len(), keys.len());
+        if files == 0 || key_files == 0 {
+            let missing = if files == 0 { "certificate" } else { "key" };
+            self.errors.add(&place, format!("TLS needs a certificate and its key; \"{missing}\" is missing in [tls]"));
+            return None;
+        }
+        if files != key_files {
+            self.errors.add(
+                &place,
+                format!("[tls] names {files} certificates and {key_files} keys; each certificate needs its key, in the same order"),
+            );
+            return None;
+        }
+        let pairs = certificates.into_iter().zip(keys);
+        Some(Tls {
+            certificates: pairs.map(|(certificate, key)| CertificateFiles { certificate, key }).collect(),
+            reload_interval: values.duration("reload_interval").unwrap_or_default(),
+        })
+    }
+
+    fn paths(&mut self, values: &Values, name: &str) -> Vec<PathBuf> {
+        let mut paths = Vec::new();
+        for (text, place) in values.texts(name) {
+            if text.is_empty() {
+                self.errors.add_value(&place, name, "a path is empty");
+            } else {
+                paths.push(self.folders.of(&place).join(text).components().collect());
             }
         }
+        paths
     }
 
     fn limits(&mut self, item: Option<Item>) -> Limits {

@@ -57,15 +57,22 @@ pub enum Listen {
     Unix(PathBuf),
 }
 
-/// A certificate and its key, both PEM.
+/// What TLS is spoken with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
+    /// At least one; the first is for clients that name no server, or one that no certificate is for.
+    pub certificates: Vec<CertificateFiles>,
+    /// How often the files are looked at for a change.
+    pub reload_interval: Duration,
+}
+
+/// A certificate and its key, both PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFiles {
     /// The certificate, then its chain.
     pub certificate: PathBuf,
     /// The private key (PKCS #8, PKCS #1 or SEC 1).
     pub key: PathBuf,
-    /// How often both files are looked at for a change.
-    pub reload_interval: Duration,
 }
 
 /// What one client may ask for; past a limit the answer is named.

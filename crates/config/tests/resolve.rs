@@ -1,9 +1,9 @@
 //! What people write, and what comes of it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use config::{App, File, Flag, Flags, Listen, Resolved, Settings, Sources, Target, resolve};
+use config::{App, CertificateFiles, File, Flag, Flags, Listen, Resolved, Settings, Sources, Target, resolve};
 
 /// A file, variables `NAME=value` and flags `key=value`, in a folder without files.
 fn sources(toml: &str, environment: &[&str], flags: &[&str]) -> Sources {
@@ -147,7 +147,8 @@ fn paths_are_relative_to_where_they_are_written() {
         &["runtime_dir=run"],
     );
     let tls = settings.tls.unwrap();
-    assert_eq!((tls.certificate, tls.key), (PathBuf::from("/home/me/cert.pem"), PathBuf::from("/etc/key.pem")));
+    let files = |certificate: &str, key: &str| CertificateFiles { certificate: certificate.into(), key: key.into() };
+    assert_eq!(tls.certificates, [files("/home/me/cert.pem", "/etc/key.pem")]);
     assert_eq!(settings.runtime_dir, Some("/home/me/run".into()));
     assert_eq!(settings.access_log.path, Some("/srv/app/log/access".into()));
     assert_eq!(settings.services[0].interpreter, Some("/srv/app/node".into()));
@@ -214,6 +215,10 @@ fn wrong_values_say_what_to_write() {
     top("limits.target_bytes_max = \"1MiB\"", "limits.target_bytes_max: 1MiB is above the most, 63KiB");
     top("limits.body_bytes_max = -1", "limits.body_bytes_max: -1 is below zero");
     top("limits = 3", "\"limits\" is a table, not a number; write [limits]");
+    top(
+        "tls.key = \"k.pem\"\ntls.certificate = [\"a.pem\", \"b.pem\"]",
+        "[tls] names 2 certificates and 1 keys; each certificate needs its key, in the same order",
+    );
     top("tls.key = \"k.pem\"", "TLS needs a certificate and its key; \"certificate\" is missing in [tls]");
 }
 

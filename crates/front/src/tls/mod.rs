@@ -1,6 +1,6 @@
-//! TLS 1.2 and 1.3 by rustls, with a certificate that is exchanged while the server runs.
+//! TLS 1.2 and 1.3 by rustls, with certificates that are exchanged while the server runs.
 //!
-//! `tls` serves one certificate for every name, offers `h2` and `http/1.1` by ALPN (RFC 7301), and resumes
+//! `tls` chooses the certificate by the name that the client asks for (SNI, RFC 6066 §3), offers `h2` and `http/1.1` by ALPN (RFC 7301), and resumes
 //! sessions by tickets. It knows nothing of what is spoken inside. The provider is ring: it builds with
 //! nothing but a C compiler.
 
@@ -14,12 +14,14 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::SystemTime;
 
+use config::CertificateFiles;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::client::verify_server_name;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::pem::{Error as PemError, PemObject};
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{Error as RustlsError, InconsistentKeys, ServerConfig};
@@ -35,45 +37,38 @@ const EXPIRY_WARNING_DAYS: u64 = 14;
 #[derive(Clone)]
 pub struct Acceptor {
     acceptor: TlsAcceptor,
-    certificate: Arc<Certificate>,
+    certificates: Arc<Certificates>,
 }
 
 impl Acceptor {
-    /// Loads certificate and key, and begins to look for changes of both files every
+    /// Loads the certificates and their keys, and begins to look for changes of the files every
     /// [`config::Tls::reload_interval`] (never when that is zero).
     ///
     /// # Errors
-    /// When a file can't be read or holds nothing usable, or the two don't belong together.
+    /// When a file can't be read or holds nothing usable, or a certificate and its key don't belong together.
     pub fn new(settings: &config::Tls) -> Result<Acceptor, Error> {
         let provider = Arc::new(ring::default_provider());
-        let stamps = Stamps::of(settings);
-        let loaded = load(settings, &provider)?;
         let (watched, ended) = channel();
-        let certificate = Arc::new(Certificate {
-            settings: settings.clone(),
-            provider: provider.clone(),
-            current: RwLock::new(loaded),
-            stamps: Mutex::new(stamps),
-            _watched: watched,
-        });
+        let each = settings.certificates.iter().map(|files| Certificate::load(files, &provider));
+        let certificates = Arc::new(Certificates { each: each.collect::<Result<_, _>>()?, _watched: watched });
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13, &TLS12])
             .map_err(Error::Library)?
             .with_no_client_auth()
-            .with_cert_resolver(certificate.clone());
+            .with_cert_resolver(certificates.clone());
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         config.ticketer = ring::Ticketer::new().map_err(Error::Library)?;
         if !settings.reload_interval.is_zero() {
-            let (watcher, interval) = (Arc::downgrade(&certificate), settings.reload_interval);
+            let (watcher, interval) = (Arc::downgrade(&certificates), settings.reload_interval);
             let watch = move || {
                 while ended.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
-                    let Some(certificate) = Weak::upgrade(&watcher) else { return };
-                    certificate.reload_and_log();
+                    let Some(certificates) = Weak::upgrade(&watcher) else { return };
+                    certificates.each.iter().for_each(Certificate::reload_and_log);
                 }
             };
             std::thread::Builder::new().name("tls-watch".into()).spawn(watch).map_err(Error::Thread)?;
         }
-        Ok(Acceptor { acceptor: TlsAcceptor::from(Arc::new(config)), certificate })
+        Ok(Acceptor { acceptor: TlsAcceptor::from(Arc::new(config)), certificates })
     }
 
     /// Does the handshake. The caller bounds its time.
@@ -84,19 +79,23 @@ impl Acceptor {
         self.acceptor.accept(stream).await
     }
 
-    /// Loads both files again if they have changed; `true` when the certificate is a new one. Connections
-    /// that are open keep the old one.
+    /// Loads files again that have changed; `true` when a certificate is a new one. Connections that are open keep
+    /// the old one.
     ///
     /// # Errors
     /// As [`Acceptor::new`]; the old certificate stays.
     pub fn reload(&self) -> Result<bool, Error> {
-        self.certificate.reload()
+        let mut renewed = false;
+        for certificate in &self.certificates.each {
+            renewed |= certificate.reload()?;
+        }
+        Ok(renewed)
     }
 }
 
 impl fmt::Debug for Acceptor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Acceptor").field("certificate", &self.certificate).finish_non_exhaustive()
+        f.debug_struct("Acceptor").field("certificates", &self.certificates).finish_non_exhaustive()
     }
 }
 
@@ -143,29 +142,62 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The certificate of the moment. Handshakes take a reference under a lock held for nothing else.
+/// In the order of the settings.
 #[derive(Debug)]
-struct Certificate {
-    settings: config::Tls,
-    provider: Arc<CryptoProvider>,
-    current: RwLock<Arc<CertifiedKey>>,
-    /// The files' state at the latest attempt to load them, so that a broken pair is complained about once.
-    stamps: Mutex<Stamps>,
+struct Certificates {
+    each: Vec<Certificate>,
     /// Dropped with us, which ends the watching thread.
     _watched: Sender<()>,
 }
 
+impl ResolvesServerCert for Certificates {
+    /// The first that is for the client's name and has a key whose signatures the client knows; one certificate for
+    /// RSA and one for ECDSA may stand side by side.
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let usable = |key: &CertifiedKey| key.key.choose_scheme(hello.signature_schemes()).is_some();
+        let keys = || self.each.iter().map(Certificate::current).filter(|key| usable(key));
+        let named = hello.server_name().and_then(|name| ServerName::try_from(name).ok());
+        named.and_then(|name| keys().find(|key| is_for(key, &name))).or_else(|| keys().next())
+    }
+}
+
+/// Wildcards included, as clients compare names (RFC 9525 §6).
+fn is_for(key: &CertifiedKey, name: &ServerName<'_>) -> bool {
+    let parsed = key.cert.first().and_then(|der| ParsedCertificate::try_from(der).ok());
+    parsed.is_some_and(|certificate| verify_server_name(&certificate, name).is_ok())
+}
+
+/// A certificate of the moment. Handshakes take a reference under a lock held for nothing else.
+#[derive(Debug)]
+struct Certificate {
+    files: CertificateFiles,
+    provider: Arc<CryptoProvider>,
+    current: RwLock<Arc<CertifiedKey>>,
+    /// The files' state at the latest attempt to load them, so that a broken pair is complained about once.
+    stamps: Mutex<Stamps>,
+}
+
 impl Certificate {
+    fn load(files: &CertificateFiles, provider: &Arc<CryptoProvider>) -> Result<Certificate, Error> {
+        let stamps = Mutex::new(Stamps::of(files));
+        let current = RwLock::new(load(files, provider)?);
+        Ok(Certificate { files: files.clone(), provider: provider.clone(), current, stamps })
+    }
+
+    fn current(&self) -> Arc<CertifiedKey> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn reload(&self) -> Result<bool, Error> {
         // Held throughout: two reloads at once would undo each other. A panic in here leaves nothing half done.
         let mut stamps = self.stamps.lock().unwrap_or_else(PoisonError::into_inner);
         // Taken before reading: a change while we read shows as one the next time.
-        let now = Stamps::of(&self.settings);
+        let now = Stamps::of(&self.files);
         if *stamps == now {
             return Ok(false);
         }
         *stamps = now;
-        let loaded = load(&self.settings, &self.provider)?;
+        let loaded = load(&self.files, &self.provider)?;
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         let renewed = current.cert != loaded.cert;
         *current = loaded;
@@ -173,19 +205,13 @@ impl Certificate {
     }
 
     fn reload_and_log(&self) {
-        let path = self.settings.certificate.display();
+        let path = self.files.certificate.display();
         match self.reload() {
             Ok(true) => tracing::info!(certificate = %path, "serving the renewed certificate"),
             Ok(false) => {}
             // Between the writing of the two files this is how a renewal looks; their next change is tried again.
             Err(error) => tracing::warn!(%error, "the certificate has changed but the old one stays in use"),
         }
-    }
-}
-
-impl ResolvesServerCert for Certificate {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.current.read().unwrap_or_else(PoisonError::into_inner).clone())
     }
 }
 
@@ -198,17 +224,17 @@ struct Stamps([Option<Stamp>; 2]);
 type Stamp = (u64, u64, u64, i64, i64);
 
 impl Stamps {
-    fn of(settings: &config::Tls) -> Stamps {
-        Stamps([&settings.certificate, &settings.key].map(|path| {
+    fn of(files: &CertificateFiles) -> Stamps {
+        Stamps([&files.certificate, &files.key].map(|path| {
             let m = std::fs::metadata(path).ok()?;
             Some((m.dev(), m.ino(), m.size(), m.mtime(), m.mtime_nsec()))
         }))
     }
 }
 
-fn load(settings: &config::Tls, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, Error> {
+fn load(files: &CertificateFiles, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, Error> {
     let read = |path: &Path| std::fs::read(path).map_err(|error| Error::Read(path.to_owned(), error));
-    let (certificate_path, key_path) = (&settings.certificate, &settings.key);
+    let (certificate_path, key_path) = (&files.certificate, &files.key);
     let (certificate_pem, key_pem) = (read(certificate_path)?, read(key_path)?);
 
     let chain = CertificateDer::pem_slice_iter(&certificate_pem)

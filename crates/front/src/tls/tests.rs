@@ -18,8 +18,13 @@ impl Files {
     fn new(reload_interval: Duration) -> Files {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        let settings = config::Tls { certificate: path("cert.pem"), key: path("key.pem"), reload_interval };
+        let pair = CertificateFiles { certificate: path("cert.pem"), key: path("key.pem") };
+        let settings = config::Tls { certificates: vec![pair], reload_interval };
         Files { folder, settings }
+    }
+
+    fn pair(&self) -> &CertificateFiles {
+        &self.settings.certificates[0]
     }
 
     /// Writes a fresh pair; gives the certificate.
@@ -36,8 +41,8 @@ impl Files {
     }
 
     fn write(&self, certificate: &str, key: &str) {
-        std::fs::write(&self.settings.certificate, certificate).unwrap();
-        std::fs::write(&self.settings.key, key).unwrap();
+        std::fs::write(&self.pair().certificate, certificate).unwrap();
+        std::fs::write(&self.pair().key, key).unwrap();
     }
 }
 
@@ -61,6 +66,10 @@ struct Seen {
 
 /// One connection that says "ping" and hears it again.
 async fn connect(acceptor: &Acceptor, client: &Arc<ClientConfig>) -> io::Result<Seen> {
+    connect_to("localhost", acceptor, client).await
+}
+
+async fn connect_to(name: &'static str, acceptor: &Acceptor, client: &Arc<ClientConfig>) -> io::Result<Seen> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let serving = async {
@@ -72,7 +81,7 @@ async fn connect(acceptor: &Acceptor, client: &Arc<ClientConfig>) -> io::Result<
     };
     let asking = async {
         let connector = TlsConnector::from(client.clone());
-        let name = ServerName::try_from("localhost").unwrap();
+        let name = ServerName::try_from(name).unwrap();
         let mut stream = connector.connect(name, TcpStream::connect(address).await?).await?;
         stream.write_all(b"ping").await?;
         let mut text = Vec::new();
@@ -148,10 +157,10 @@ async fn a_broken_pair_leaves_the_old_one_in_use() {
     let files = Files::new(Duration::ZERO);
     let old = Arc::new(client(&files.renew(), &[&TLS13]));
     let acceptor = Acceptor::new(&files.settings).unwrap();
-    std::fs::write(&files.settings.certificate, "half a fi").unwrap();
+    std::fs::write(&files.pair().certificate, "half a fi").unwrap();
     assert!(acceptor.reload().is_err());
     connect(&acceptor, &old).await.unwrap();
-    std::fs::remove_file(&files.settings.key).unwrap();
+    std::fs::remove_file(&files.pair().key).unwrap();
     assert!(acceptor.reload().unwrap_err().to_string().contains("key.pem"));
     connect(&acceptor, &old).await.unwrap();
 }
@@ -168,27 +177,27 @@ fn check_error(change: impl FnOnce(&Files), expected: &[&str]) {
 
 #[test]
 fn mistakes_are_named() {
-    check_error(|files| std::fs::remove_file(&files.settings.certificate).unwrap(), &["cannot read", "cert.pem"]);
+    check_error(|files| std::fs::remove_file(&files.pair().certificate).unwrap(), &["cannot read", "cert.pem"]);
     check_error(|files| files.write("", ""), &["cert.pem", "holds no certificate"]);
     check_error(
-        |files| std::fs::copy(&files.settings.key, &files.settings.certificate).map(|_| ()).unwrap(),
+        |files| std::fs::copy(&files.pair().key, &files.pair().certificate).map(|_| ()).unwrap(),
         &["cert.pem", "holds no certificate"],
     );
     check_error(
-        |files| std::fs::copy(&files.settings.certificate, &files.settings.key).map(|_| ()).unwrap(),
+        |files| std::fs::copy(&files.pair().certificate, &files.pair().key).map(|_| ()).unwrap(),
         &["key.pem", "holds no private key"],
     );
     check_error(
         |files| {
             let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
-            std::fs::write(&files.settings.key, encrypted).unwrap();
+            std::fs::write(&files.pair().key, encrypted).unwrap();
         },
         &["key.pem", "encrypted", "openssl pkey"],
     );
     check_error(
         |files| {
             let other = rcgen::KeyPair::generate().unwrap();
-            std::fs::write(&files.settings.key, other.serialize_pem()).unwrap();
+            std::fs::write(&files.pair().key, other.serialize_pem()).unwrap();
         },
         &["key.pem", "is not the one of the first certificate", "cert.pem"],
     );
@@ -204,4 +213,34 @@ fn dates_are_warned_of() {
     assert_eq!(warning(186 * DAY), "");
     assert!(warning(190 * DAY).contains("expires in 10 days"));
     assert!(warning(201 * DAY).contains("has expired on Mon, 20 Jul 1970"));
+}
+
+#[tokio::test]
+async fn the_name_that_the_client_asks_for_chooses_the_certificate() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = config::Tls { certificates: Vec::new(), reload_interval: Duration::ZERO };
+    let mut made = Vec::new();
+    for names in [&["one.example"][..], &["two.example", "*.two.example"], &["127.0.0.1"]] {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let path = |end: &str| folder.path().join(format!("{}.{end}", names[0]));
+        let files = CertificateFiles { certificate: path("pem"), key: path("key") };
+        let rcgen::CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(names.clone()).unwrap();
+        std::fs::write(&files.certificate, cert.pem()).unwrap();
+        std::fs::write(&files.key, signing_key.serialize_pem()).unwrap();
+        settings.certificates.push(files);
+        made.push(cert.der().clone());
+    }
+    let acceptor = Acceptor::new(&settings).unwrap();
+    // A client that trusts one certificate alone finds out which it gets. Addresses are not asked for by SNI.
+    for (name, trusted, fits) in [
+        ("one.example", 0, true),
+        ("two.example", 1, true),
+        ("deep.two.example", 1, true),
+        ("two.example", 0, false),
+        ("three.example", 0, false),
+        ("127.0.0.1", 2, false),
+    ] {
+        let client = Arc::new(client(&made[trusted], &[&TLS13]));
+        assert_eq!(connect_to(name, &acceptor, &client).await.is_ok(), fits, "{name} with certificate {trusted}");
+    }
 }
