@@ -11,7 +11,7 @@ use crate::steps::say;
 
 /// A crate of ours and the crates of ours that it may depend on; the layers of STYLE.md. A crate that is not
 /// named here is an error, so that a new one gets its place on purpose.
-const LAYERS: [(&str, &[&str]); 13] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     ("wire", &[]),
     ("contract", &[]),
     ("route", &[]),
@@ -20,7 +20,8 @@ const LAYERS: [(&str, &[&str]); 13] = [
     ("link", &["wire", "route", "config"]),
     ("supervise", &["link", "wire", "config"]),
     ("front", &["link", "wire", "route", "config", "websocket"]),
-    ("bireme", &["front", "supervise", "link", "wire", "contract", "route", "config"]),
+    ("compare", &[]),
+    ("bireme", &["front", "supervise", "compare", "link", "wire", "contract", "route", "config"]),
     ("memory", &[]),
     ("bireme-native", &["wire", "memory"]),
     ("bireme-node-native", &["memory"]),

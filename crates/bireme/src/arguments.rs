@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::commands::compare::arguments::CompareArguments;
+
 const ABOUT: &str = "Serves Node.js and Python applications, unmodified and together, behind one fast front.";
 
 const EXAMPLES: &str = "\
@@ -72,6 +74,8 @@ pub enum Command {
     Reload(ReloadArguments),
     /// Show what a running server is doing
     Status(StatusArguments),
+    /// Measure two sides against each other: Node or Python, on your own code
+    Compare(Box<CompareArguments>),
     /// Print the configuration or its schema
     Config(ConfigArguments),
     /// Show what Bireme finds on this machine: interpreters, folders, limits

@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         Command::Check(arguments) => commands::check::run(&arguments),
         Command::Reload(arguments) => commands::reload::run(&arguments),
         Command::Status(arguments) => commands::status::run(&arguments),
+        Command::Compare(arguments) => commands::compare::run(&arguments),
         Command::Config(arguments) => commands::config::run(&arguments),
         Command::Doctor(arguments) => commands::doctor::run(&arguments),
         Command::Broker(arguments) => commands::broker::run(&arguments),

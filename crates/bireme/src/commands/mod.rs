@@ -3,6 +3,7 @@
 pub mod broker;
 pub mod call;
 pub mod check;
+pub mod compare;
 pub mod config;
 pub mod doctor;
 pub mod reload;

@@ -1,0 +1,166 @@
+//! `bireme compare ./score.js:score ./score.py:score --input cases.jsonl`
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use compare::document::{Finding, Kind, Severity, Side};
+use compare::equality::Likeness;
+use compare::functions::runner::Launcher;
+use compare::functions::{self, Functions};
+use supervise::{Interpreter, Language};
+
+use super::arguments::{CompareArguments, MeasureArguments};
+use super::progress;
+use super::session::{Session, interpreter, side};
+use crate::Stop;
+use crate::commands::serve::runtime_folder;
+
+/// Compares two functions.
+pub fn run(arguments: &CompareArguments) -> Result<ExitCode, Stop> {
+    let [left, right] = &arguments.sides[..] else {
+        return Err(Stop::Usage("name two sides, such as ./score.js:score ./score.py:score".to_owned()));
+    };
+    let Some(input) = &arguments.input else {
+        return Err(Stop::Usage("--input is missing: a file with the functions' input, one JSON value a line".to_owned()));
+    };
+    let cases = readable(input)?;
+    check_cases(&cases)?;
+    let targets = [Target::parse(left)?, Target::parse(right)?];
+    let names = Target::names(&targets);
+    let measure = &arguments.measure;
+    let mut sides = Vec::new();
+    for (target, name) in targets.iter().zip(&names) {
+        sides.push(target.side(name, measure)?);
+    }
+    let (right, left) = (sides.remove(1), sides.remove(0));
+    let mut session = Session::begin(Kind::Functions, measure, environment_findings())?;
+    let functions = Functions {
+        name: targets[0].function.clone(),
+        title: format!("{} and {}", targets[0].text, targets[1].text),
+        criterion: None,
+        note: None,
+        sides: [left.0, right.0],
+        launchers: [left.1, right.1],
+        cases,
+        likeness: Likeness { tolerance: measure.tolerance, ignored: measure.ignore.clone() },
+    };
+    let settings = session.document.settings.clone();
+    let outcome = functions::compare(&functions, &settings, &session.cancel, &mut progress::printer());
+    session.add(outcome)?;
+    session.finish()
+}
+
+/// `./score.js:score`.
+pub struct Target {
+    text: String,
+    file: PathBuf,
+    function: String,
+    language: Language,
+}
+
+impl Target {
+    pub fn parse(text: &str) -> Result<Target, Stop> {
+        let wrong = |why: &str| Stop::Usage(format!("{text}: {why}; write FILE:FUNCTION, such as ./score.py:score"));
+        let (file, function) = text.rsplit_once(':').ok_or_else(|| wrong("no function is named"))?;
+        let extension = Path::new(file).extension().and_then(|extension| extension.to_str());
+        let language = match extension {
+            Some("js" | "mjs" | "cjs" | "ts" | "mts" | "cts") => Language::Node,
+            Some("py") => Language::Python,
+            _ => return Err(wrong("the language shows in the file's name: .js, .mjs, .cjs, .ts or .py")),
+        };
+        if function.is_empty() {
+            return Err(wrong("no function is named"));
+        }
+        let absolute = readable(Path::new(file))?;
+        Ok(Target { text: text.to_owned(), file: absolute, function: function.to_owned(), language })
+    }
+
+    /// The languages, where these tell the sides apart.
+    pub fn names(targets: &[Target; 2]) -> [String; 2] {
+        let [left, right] = targets;
+        if left.language != right.language {
+            return [left, right].map(|target| target.language.as_str().to_owned());
+        }
+        if left.text != right.text { [left.text.clone(), right.text.clone()] } else { ["left", "right"].map(str::to_owned) }
+    }
+
+    pub fn side(&self, name: &str, arguments: &MeasureArguments) -> Result<(Side, Launcher), Stop> {
+        let folder = self.file.parent().unwrap_or(Path::new("/"));
+        let interpreter = interpreter(self.language, folder, arguments)?;
+        let launcher = launcher(name, &interpreter, &self.file, &self.function, arguments)?;
+        Ok((side(name, &interpreter, &self.text), launcher))
+    }
+}
+
+/// How one function is launched.
+fn launcher(
+    name: &str,
+    interpreter: &Interpreter,
+    file: &Path,
+    function: &str,
+    arguments: &MeasureArguments,
+) -> Result<Launcher, Stop> {
+    let runtime = runtime_folder()?;
+    let runner = match interpreter.language {
+        Language::Node => runtime.join("node/src/compare/run.mjs"),
+        Language::Python => runtime.join("python/bireme/compare/run.py"),
+    };
+    Ok(Launcher {
+        name: name.to_owned(),
+        interpreter: interpreter.path.clone(),
+        arguments: vec![runner, file.to_owned(), function.into()],
+        target: file.to_owned(),
+        environment: Vec::new(),
+        folder: std::env::current_dir().unwrap_or_else(|_| "/".into()),
+        patience: Duration::from_secs_f64(arguments.timeout),
+    })
+}
+
+fn readable(file: &Path) -> Result<PathBuf, Stop> {
+    std::fs::File::open(file)
+        .and_then(|_| file.canonicalize())
+        .map_err(|error| Stop::Usage(format!("{}: it cannot be read: {error}", file.display())))
+}
+
+/// A line that is no JSON is said with its number, before anything is launched.
+fn check_cases(file: &Path) -> Result<(), Stop> {
+    use std::io::BufRead;
+    let unreadable = |error| Stop::Usage(format!("{}: it cannot be read: {error}", file.display()));
+    let reader = std::io::BufReader::new(std::fs::File::open(file).map_err(unreadable)?);
+    let mut cases = 0;
+    for (number, line) in reader.lines().enumerate() {
+        let line = line.map_err(unreadable)?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        cases += 1;
+        serde_json::from_str::<serde::de::IgnoredAny>(&line)
+            .map_err(|error| Stop::Usage(format!("{}:{}: this line is no JSON: {error}", file.display(), number + 1)))?;
+    }
+    match cases {
+        0 => Err(Stop::Usage(format!("{}: it holds no case; write one JSON value a line", file.display()))),
+        _ => Ok(()),
+    }
+}
+
+/// Variables that slow one language down, and that its launches would inherit.
+fn environment_findings() -> Vec<Finding> {
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let suspicious = [
+        ("NODE_OPTIONS", "node", set("NODE_OPTIONS").filter(|value| value.contains("--inspect") || value.contains("--prof"))),
+        ("PYTHONDEVMODE", "python", set("PYTHONDEVMODE")),
+        ("PYTHONASYNCIODEBUG", "python", set("PYTHONASYNCIODEBUG")),
+        ("PYTHONPROFILEIMPORTTIME", "python", set("PYTHONPROFILEIMPORTTIME")),
+        ("PYTHONMALLOC", "python", set("PYTHONMALLOC").filter(|value| value.contains("debug"))),
+    ];
+    let finding = |(name, side, value): (&str, &str, Option<String>)| {
+        value.map(|value| Finding {
+            severity: Severity::Warning,
+            side: Some(side.to_owned()),
+            what: format!("{name}={value} slows it down"),
+            advice: format!("unset {name} for the run"),
+        })
+    };
+    suspicious.into_iter().filter_map(finding).collect()
+}

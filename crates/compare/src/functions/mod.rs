@@ -1,0 +1,352 @@
+//! Two functions that should do the same, each in its own interpreter.
+
+mod launch;
+pub mod runner;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::document::{
+    Axis, Comparison, Criterion, Curve, Distribution, Equality, Launch, Outcome as Answers, Series, Settings, Side, Unit, WarmUpClass,
+};
+use crate::equality::{Answer, Comparer, Likeness};
+use crate::statistics::order::{self, Which};
+use crate::statistics::{median, quantile};
+use crate::{Cancel, Outcome, Progress, Watch, measures};
+
+pub use launch::QUANTILES;
+use launch::{How, Trace};
+use runner::{Launcher, Runner};
+
+/// Shortest sample: the clock and the loop around a call then cost less than about one in a hundred.
+const SAMPLE_SECONDS_MIN: f64 = 10e-6;
+/// Answers compared, where there is time for so many.
+const ANSWERS_WANTED: u64 = 500;
+/// Time for comparing answers, in launches.
+const EQUALITY_LAUNCHES: f64 = 2.0;
+/// Calls per second below which it is said that no p99 can be had.
+const PERCENTILE_CALLS: usize = launch::PERCENTILE_CALLS;
+
+/// Two functions and their input.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Functions {
+    /// Unique in the document.
+    pub name: String,
+    /// For people.
+    pub title: String,
+    /// What it stands for.
+    pub criterion: Option<Criterion>,
+    /// What makes it unfair and how that was avoided.
+    pub note: Option<String>,
+    /// Left and right.
+    pub sides: [Side; 2],
+    /// How each is launched.
+    pub launchers: [Launcher; 2],
+    /// A file of JSON values, one a line.
+    pub cases: PathBuf,
+    /// How answers are compared.
+    pub likeness: Likeness,
+}
+
+/// Answers first; then launches, in randomised ABBA blocks; then verdicts. Whatever happens, what was measured is returned.
+pub fn compare(functions: &Functions, settings: &Settings, cancel: &Cancel, watch: Watch) -> Outcome {
+    let mut run = Run::new(functions, settings, cancel, watch);
+    let stopped = run.all().err();
+    let block_seconds = run.block_seconds();
+    let mut comparison = run.comparison;
+    measures::derive(&mut comparison, settings, block_seconds);
+    Outcome { comparison, stopped }
+}
+
+struct Run<'a> {
+    functions: &'a Functions,
+    settings: &'a Settings,
+    cancel: &'a Cancel,
+    watch: Watch<'a>,
+    began: Instant,
+    measuring_since: Instant,
+    launches_done: usize,
+    comparison: Comparison,
+    how: [How; 2],
+    traces: Vec<(Which, Trace)>,
+}
+
+impl<'a> Run<'a> {
+    fn new(functions: &'a Functions, settings: &'a Settings, cancel: &'a Cancel, watch: Watch<'a>) -> Run<'a> {
+        let comparison = Comparison {
+            name: functions.name.clone(),
+            title: functions.title.clone(),
+            criterion: functions.criterion,
+            note: functions.note.clone(),
+            sides: functions.sides.to_vec(),
+            equality: Equality::default(),
+            measures: Vec::new(),
+            launches: Vec::new(),
+            curves: Vec::new(),
+            errors: Vec::new(),
+            rules: Vec::new(),
+            remarks: Vec::new(),
+        };
+        let now = Instant::now();
+        Run {
+            functions,
+            settings,
+            cancel,
+            watch,
+            began: now,
+            measuring_since: now,
+            launches_done: 0,
+            comparison,
+            how: [How::default(); 2],
+            traces: Vec::new(),
+        }
+    }
+
+    fn all(&mut self) -> Result<(), String> {
+        self.compare_answers()?;
+        if self.comparison.equality.outcome == Answers::Different {
+            return Ok(());
+        }
+        self.choose_samples()?;
+        self.measuring_since = Instant::now();
+        let measured = self.measure_blocks();
+        self.draw_curves();
+        self.remark();
+        measured?;
+        self.measure_rest()
+    }
+
+    /// Every case to two launches of each side in step, so that no more than four answers are held.
+    fn compare_answers(&mut self) -> Result<(), String> {
+        self.say("comparing answers", 0.0);
+        let began = Instant::now();
+        let limit = Duration::from_secs_f64((self.settings.launch_seconds * EQUALITY_LAUNCHES).max(1.0));
+        let mut runners = Vec::new();
+        for which in [Which::Left, Which::Left, Which::Right, Which::Right] {
+            runners.push(Runner::launch(&self.functions.launchers[which.index()], self.cancel)?);
+        }
+        let mut cases = 0;
+        for runner in &mut runners {
+            cases = runner.load(&self.functions.cases)?;
+        }
+        if cases == 0 {
+            return Err(format!("{}: no cases; write one JSON value a line", self.functions.cases.display()));
+        }
+        for (which, at) in [(Which::Left, 0), (Which::Right, 2)] {
+            let side = &mut self.comparison.sides[which.index()];
+            side.version = Some(runners[at].hello.version.clone());
+            side.facts.extend(runners[at].hello.facts.iter().cloned());
+        }
+        let mut comparer = Comparer::new(self.functions.likeness.clone());
+        let mut rounds = 0;
+        let mut failure = None;
+        'rounds: while rounds == 0 || (u64::from(rounds) * cases < ANSWERS_WANTED && began.elapsed() < limit) {
+            for case in 0..cases {
+                match self.one_case(case, &mut runners) {
+                    Ok([a, b, c, d]) => comparer.add(&format!("case {}", case + 1), [&a, &b], [&c, &d]),
+                    Err(error) => {
+                        failure = Some(error);
+                        break 'rounds;
+                    }
+                }
+            }
+            rounds += 1;
+        }
+        self.comparison.equality = comparer.finish(cases, rounds, self.settings.confidence);
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn one_case(&mut self, case: u64, runners: &mut [Runner]) -> Result<[Answer; 4], String> {
+        let mut answers = [const { Answer { parts: Vec::new(), json: None } }; 4];
+        for (at, runner) in runners.iter_mut().enumerate() {
+            let answered = runner.answer(case)?;
+            let how = &mut self.how[at / 2];
+            how.asynchronous |= answered.asynchronous;
+            how.parse |= answered.changed_input;
+            if answered.error.is_some() {
+                // Names and texts of errors belong to the languages; that there is one is what both can agree on.
+                answers[at].parts.push(("error".to_owned(), true.into()));
+            } else {
+                answers[at].json = Some(answered.value.unwrap_or_default());
+            }
+        }
+        Ok(answers)
+    }
+
+    /// How many calls make a sample, the same for both sides.
+    fn choose_samples(&mut self) -> Result<(), String> {
+        self.say("finding the length of a call", 0.0);
+        let mut shortest = f64::INFINITY;
+        for which in [Which::Left, Which::Right] {
+            let mut runner = Runner::launch(&self.functions.launchers[which.index()], self.cancel)?;
+            runner.load(&self.functions.cases)?;
+            let how = self.how[which.index()];
+            let seconds = (self.settings.launch_seconds / 4.0).min(0.5);
+            let timed = runner.time(seconds, 1, how.parse, how.asynchronous)?;
+            let late = &timed.took[timed.took.len() / 2..];
+            shortest = shortest.min(quantile(late, 0.1));
+        }
+        let calls = (SAMPLE_SECONDS_MIN / shortest.max(1e-9)).ceil().clamp(1.0, 10_000.0) as u32;
+        for how in &mut self.how {
+            how.calls = calls;
+        }
+        // What one side changes, both get anew: otherwise one would run on inputs that the other never sees.
+        let parse = self.how.iter().any(|how| how.parse);
+        self.how.iter_mut().for_each(|how| how.parse = parse);
+        Ok(())
+    }
+
+    fn measure_blocks(&mut self) -> Result<(), String> {
+        let orders = order::blocks(self.settings.blocks, self.settings.seed);
+        let launches = orders.len() * 4;
+        for (block, order) in orders.iter().enumerate() {
+            for (position, which) in order.iter().enumerate() {
+                let name = &self.functions.sides[which.index()].name;
+                let stage = format!("block {} of {}, {name}", block + 1, orders.len());
+                self.say(&stage, self.launches_done as f64 / launches as f64);
+                let launcher = &self.functions.launchers[which.index()];
+                let place = (u32::try_from(block).unwrap_or(u32::MAX), u32::try_from(position).unwrap_or(u32::MAX));
+                let seconds = self.settings.launch_seconds;
+                let since = self.began.elapsed().as_secs_f64();
+                let how = self.how[which.index()];
+                let (mut launch, trace) =
+                    launch::measure(launcher, &self.functions.cases, how, seconds, place, self.cancel)?;
+                launch.began_seconds = since;
+                self.comparison.launches.push(launch);
+                self.traces.push((*which, trace));
+                self.launches_done += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Memory after 30 s of rest: a launch of each side side by side, as waiting takes no processor. The languages share no
+    /// pages, so neither makes the other's proportional share smaller.
+    fn measure_rest(&mut self) -> Result<(), String> {
+        let rounds = match self.settings.effort {
+            crate::document::Effort::Quick => {
+                self.comparison.remarks.push("memory 30 s after load is not measured in a quick run".to_owned());
+                return Ok(());
+            }
+            crate::document::Effort::Default => 1,
+            crate::document::Effort::Thorough => 6,
+        };
+        for round in 0..rounds {
+            self.say("resting for 30 s", 1.0);
+            let seconds = self.settings.launch_seconds.min(5.0);
+            let rested = launch::rest(&self.functions.launchers, &self.functions.cases, self.how, seconds, self.cancel)?;
+            for (which, bytes) in [Which::Left, Which::Right].into_iter().zip(rested) {
+                let values = bytes.map(|bytes| ("memory_after".to_owned(), bytes as f64)).into_iter().collect();
+                // Two rounds make a block, as a block has two launches of each side.
+                self.comparison.launches.push(Launch {
+                    side: self.functions.sides[which.index()].name.clone(),
+                    block: round / 2,
+                    position: round % 2 * 2 + which.index() as u32,
+                    began_seconds: self.began.elapsed().as_secs_f64(),
+                    values,
+                    warm_up: None,
+                    latency: None,
+                    void: None,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn draw_curves(&mut self) {
+        let names = [0, 1].map(|at| self.functions.sides[at].name.clone());
+        let seconds = |title: &str, logarithmic| Axis { title: title.to_owned(), unit: Unit::Seconds, logarithmic };
+        let mut distribution = Vec::new();
+        for name in &names {
+            let of_side = self.comparison.launches.iter().filter(|launch| launch.side == *name);
+            let all: Vec<&Distribution> = of_side.filter_map(|launch| launch.latency.as_ref()).collect();
+            let at = |index: usize| median(&all.iter().map(|one| one.quantiles[index].1).collect::<Vec<_>>());
+            if !all.is_empty() {
+                let points = QUANTILES.iter().enumerate().map(|(index, quantile)| (*quantile, at(index))).collect();
+                distribution.push(Series { side: name.clone(), label: String::new(), points });
+            }
+        }
+        let traced = |points: fn(&Trace) -> &Vec<(f64, f64)>| {
+            let mut series = Vec::new();
+            for (index, name) in names.iter().enumerate() {
+                let of_side = self.traces.iter().filter(|(which, _)| which.index() == index).take(3).enumerate();
+                series.extend(of_side.map(|(number, (_, trace))| Series {
+                    side: name.clone(),
+                    label: format!("launch {}", number + 1),
+                    points: points(trace).clone(),
+                }));
+            }
+            series
+        };
+        let curve = |id: &str, title: &str, criterion, x, y, series| Curve {
+            id: id.to_owned(),
+            title: title.to_owned(),
+            criterion,
+            x,
+            y,
+            series,
+            remark: None,
+        };
+        let warm_up = traced(|trace| &trace.latency);
+        let memory = traced(|trace| &trace.memory);
+        let quantiles = Axis { title: "quantile".to_owned(), unit: Unit::Ratio, logarithmic: false };
+        let bytes = Axis { title: "memory".to_owned(), unit: Unit::Bytes, logarithmic: false };
+        use Criterion::{Memory, Performance};
+        self.comparison.curves = vec![
+            curve("latency_distribution", "Latency by quantile", Performance, quantiles, seconds("latency", true), distribution),
+            curve("warm_up", "Warm-up", Performance, seconds("since the first call", false), seconds("latency", true), warm_up),
+            curve("memory_over_time", "Memory over time", Memory, seconds("since the first call", false), bytes, memory),
+        ];
+    }
+
+    fn remark(&mut self) {
+        let comparison = &mut self.comparison;
+        for (side, how) in comparison.sides.iter_mut().zip(&self.how) {
+            if how.asynchronous {
+                side.facts.push("asynchronous".to_owned());
+            }
+            let of_side = || comparison.launches.iter().filter(|launch| launch.side == side.name);
+            let is = |class| move |launch: &&Launch| launch.warm_up.as_ref().is_some_and(|w| w.class == class);
+            for (class, what) in [
+                (WarmUpClass::NoSteadyState, "came to no steady state; their second half was taken"),
+                (WarmUpClass::SlowDown, "ended slower than they began"),
+            ] {
+                let count = of_side().filter(is(class)).count();
+                if count > 0 {
+                    comparison.remarks.push(format!("{}: {count} of {} launches {what}", side.name, of_side().count()));
+                }
+            }
+        }
+        if let Some(how) = self.how.first().filter(|how| how.calls > 1) {
+            comparison.remarks.push(format!(
+                "calls are too short to be timed one by one: each sample is the mean of {}, so there is no p99",
+                how.calls
+            ));
+        } else if !comparison.launches.iter().any(|launch| launch.values.contains_key("latency_p99")) {
+            comparison.remarks.push(format!(
+                "no p99: it takes {PERCENTILE_CALLS} calls a launch after warm-up, on both sides; a longer --launch gives more"
+            ));
+        }
+        if self.how.iter().any(|how| how.parse) {
+            comparison.remarks.push("a function changes its input, so every call gets a fresh one, made outside of the timing".to_owned());
+        }
+        comparison.remarks.push(
+            "cold starts have no bytecode cache and drop the cached pages of interpreter and code where no other process has them mapped"
+                .to_owned(),
+        );
+    }
+
+    fn block_seconds(&self) -> f64 {
+        let launches = self.launches_done.max(1) as f64;
+        self.measuring_since.elapsed().as_secs_f64() / launches * 4.0
+    }
+
+    fn say(&mut self, stage: &str, done: f64) {
+        let planned = f64::from(self.settings.blocks) * 4.0 * (self.settings.launch_seconds + 0.7);
+        let left_seconds = match self.launches_done {
+            0 => planned,
+            done => (f64::from(self.settings.blocks) * 4.0 - done as f64) * self.block_seconds() / 4.0,
+        };
+        (self.watch)(Progress { stage: format!("{}: {stage}", self.functions.name), done, left_seconds });
+    }
+}

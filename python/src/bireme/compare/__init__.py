@@ -1,0 +1,1 @@
+"""What `bireme compare` runs in Python's processes."""
