@@ -163,6 +163,8 @@ pub enum Kind {
     Choices(&'static [&'static str]),
     /// Texts; one may stand without brackets.
     Texts,
+    /// A list of paths, or one, relative to the folder of the file.
+    Paths,
     /// A table of texts.
     Map,
     /// `true`, or a text.
@@ -224,9 +226,9 @@ keys! {
             "Folder for Bireme's own sockets; made if it is missing, for its owner only.";
     }
     Tls {
-        "certificate" Kind::Texts, Unset("required"),
+        "certificate" Kind::Paths, Unset("required"),
             "PEM file with the certificate, then its chain. Several: a client gets the first one that is for the name it asks for (SNI), or else the first.";
-        "key" Kind::Texts, Unset("required"),
+        "key" Kind::Paths, Unset("required"),
             "PEM file with the private key; as many as certificates, in the same order.";
         "reload_interval" TIME, Is("5s"),
             "How often the files are looked at for a change.";

@@ -222,7 +222,7 @@ impl Reader<'_> {
     fn tls(&mut self, item: Option<Item>) -> Option<Tls> {
         let place = item.as_ref()?.place.clone();
         let values = self.single(Section::Tls, item);
-        let (certificates, keys) = (self.paths(&values, "certificate"), self.paths(&values, "key"));
+        let (certificates, keys) = (values.texts("certificate"), values.texts("key"));
         let (files, key_files) = (certificates.len(), keys.len());
         if files == 0 || key_files == 0 {
             let missing = if files == 0 { "certificate" } else { "key" };
@@ -238,21 +238,11 @@ impl Reader<'_> {
         }
         let pairs = certificates.into_iter().zip(keys);
         Some(Tls {
-            certificates: pairs.map(|(certificate, key)| CertificateFiles { certificate, key }).collect(),
+            certificates: pairs
+                .map(|((certificate, _), (key, _))| CertificateFiles { certificate: certificate.into(), key: key.into() })
+                .collect(),
             reload_interval: values.duration("reload_interval").unwrap_or_default(),
         })
-    }
-
-    fn paths(&mut self, values: &Values, name: &str) -> Vec<PathBuf> {
-        let mut paths = Vec::new();
-        for (text, place) in values.texts(name) {
-            if text.is_empty() {
-                self.errors.add_value(&place, name, "a path is empty");
-            } else {
-                paths.push(self.folders.of(&place).join(text).components().collect());
-            }
-        }
-        paths
     }
 
     fn limits(&mut self, item: Option<Item>) -> Limits {

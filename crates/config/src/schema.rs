@@ -88,7 +88,7 @@ fn kind_schema(kind: Kind) -> Value {
         Kind::Choices(words) => {
             json!({ "anyOf": [{ "enum": words }, { "type": "array", "items": { "enum": words } }] })
         }
-        Kind::Texts => json!({ "anyOf": [text.clone(), { "type": "array", "items": text }] }),
+        Kind::Texts | Kind::Paths => json!({ "anyOf": [text.clone(), { "type": "array", "items": text }] }),
         Kind::Map => json!({ "type": "object", "additionalProperties": { "type": ["string", "integer", "boolean"] } }),
         Kind::BooleanOrText => json!({ "anyOf": [{ "type": "boolean" }, text] }),
     }
@@ -98,7 +98,7 @@ fn default_value(kind: Kind, text: &str) -> Value {
     match kind {
         Kind::Boolean | Kind::BooleanOrText => json!(text == "true"),
         Kind::Count { .. } => text.parse::<u64>().map_or_else(|_| json!(text), |number| json!(number)),
-        Kind::Texts | Kind::Choices(_) => json!(text.split(',').collect::<Vec<_>>()),
+        Kind::Texts | Kind::Paths | Kind::Choices(_) => json!(text.split(',').collect::<Vec<_>>()),
         _ => json!(text),
     }
 }
@@ -138,6 +138,7 @@ fn takes(kind: Kind) -> String {
             format!("list of {}", words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "))
         }
         Kind::Texts => "list of texts".to_owned(),
+        Kind::Paths => "list of paths, or one".to_owned(),
         Kind::Map => "table".to_owned(),
         Kind::BooleanOrText => "`true`, `false`, text".to_owned(),
     }

@@ -154,6 +154,16 @@ fn typed(kind: Kind, item: Item, folders: Folders<'_>) -> Result<Typed, Wrong> {
             Ok(Typed::Texts(chosen.collect::<Result<_, _>>()?))
         }
         (Kind::Texts, value @ (Value::Text(_) | Value::List(_))) => Ok(Typed::Texts(texts(value, &place, loose)?)),
+        (Kind::Paths, value @ (Value::Text(_) | Value::List(_))) => {
+            let paths = texts(value, &place, loose)?.into_iter().map(|(text, place)| {
+                if text.is_empty() {
+                    return Err((place, "a path is empty".to_owned()));
+                }
+                let path: PathBuf = folders.of(&place).join(text).components().collect();
+                Ok((path.to_string_lossy().into_owned(), place))
+            });
+            Ok(Typed::Texts(paths.collect::<Result<_, _>>()?))
+        }
         (Kind::Map, Value::Table(table)) => {
             let entries = table.entries.into_iter().map(|entry| match entry.item.value {
                 Value::Text(text) => Ok((entry.key, text)),
@@ -217,6 +227,7 @@ fn expectation(kind: Kind) -> String {
         Kind::Choice(words) => (format!("one of \"{}\"", words.join("\", \"")), false),
         Kind::Choices(words) => (format!("a list of \"{}\"", words.join("\", \"")), false),
         Kind::Texts => ("a text or a list of texts".to_owned(), false),
+        Kind::Paths => ("a path or a list of paths".to_owned(), false),
         Kind::Map => ("a table of texts".to_owned(), false),
         Kind::BooleanOrText => ("true, false or a text".to_owned(), false),
     };

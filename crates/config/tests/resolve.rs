@@ -412,7 +412,7 @@ fn what_is_shown_gives_the_same_settings_again() {
     let mut text = String::new();
     config::show(&shown, &mut text).unwrap();
     assert!(text.contains("workers = 2  # --set workers\n"), "{text}");
-    assert!(text.contains("key = \"/srv/app/k\"  # bireme.toml:7\n"), "{text}");
+    assert!(text.contains("key = [\"/srv/app/k\"]  # bireme.toml:7\n"), "{text}");
     let mut second = settings(&text, &[], &[]);
     // Lines differ, and nothing else; a number of workers that a flag set is each service's own there.
     second.services[0].place = first.services[0].place.clone();
