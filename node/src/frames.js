@@ -50,6 +50,7 @@ const TYPE = Object.freeze({
   QUEUED: 0x39,
   STARTED: 0x3a,
   RELEASE: 0x3b,
+  MEMORY: 0x3c,
   SUBSCRIBE: 0x40,
   UNSUBSCRIBE: 0x41,
   PUBLISH: 0x42,

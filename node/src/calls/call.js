@@ -130,6 +130,8 @@ class Call {
     const { link } = this;
     this.link = null;
     if (this.settled && this.inbox === null) return;
+    // What was kept there is gone.
+    if (this.sticky !== undefined) this.target?.place.service?.sticky.delete(this.sticky);
     const again = this.handle === null && this.inbox === null && this.sticky === undefined;
     if (again && (started === 'no' || this.idempotent) && this.retries < RETRIES_MAX) {
       this.retries++;

@@ -4,7 +4,6 @@
 
 const { performance } = require('node:perf_hooks');
 
-const { TYPE } = require('../frames.js');
 const { ProtocolError, describe } = require('../errors.js');
 const { CANCEL, FLAG } = require('./codes.js');
 const { CallError, callError } = require('./errors.js');
@@ -67,7 +66,7 @@ class Incoming {
 
   /** The first call of a module waits for it to load. */
   async #load(bound) {
-    this.link.waits(this.stream, TYPE.QUEUED);
+    this.link.queued(this.stream);
     try {
       await bound.load();
     } catch (error) {
@@ -75,7 +74,7 @@ class Incoming {
       return;
     }
     if (this.settled) return;
-    this.link.waits(this.stream, TYPE.STARTED);
+    this.link.started(this.stream);
     this.#runBound(bound);
   }
 
@@ -189,7 +188,12 @@ class Incoming {
   }
 
   late() {
-    this.#stop('BIREME_CALL_TIMEOUT', `the call took longer than ${this.timeout} ms`);
+    this.#stop('BIREME_CALL_TIMEOUT', `${this.#name} did not answer within ${this.timeout} ms`);
+  }
+
+  get #name() {
+    const bound = (this.flags & FLAG.HANDLE) === 0 ? this.link.bound.get(this.target) : undefined;
+    return bound === undefined ? this.member || 'the callback' : bound.title;
   }
 
   #stop(code, message) {

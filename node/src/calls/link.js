@@ -102,14 +102,12 @@ class CallLink {
   // Our calls.
 
   /**
-   * Writes a CALL, its BIND before it if need be. Throws `CannotCross`, and then nothing has been sent.
+   * Writes a CALL, its BIND before it if need be. Throws `CannotCross`, and then no CALL has been written.
    */
   send(call) {
     const { writer } = this;
-    const message = writer.length;
-    const now = performance.now();
     const target = call.handle === null ? this.#bind(call.target) : call.handle.use();
-    const timeout = call.deadline === Infinity ? 0 : Math.max(1, Math.ceil(call.deadline - now));
+    const timeout = call.deadline === Infinity ? 0 : Math.max(1, Math.ceil(call.deadline - performance.now()));
     const start = writer.begin(TYPE.CALL, this.nextStream, 0, 10);
     const { buffer } = writer;
     let at = buffer.writeUInt32LE(target, writer.length);
@@ -125,7 +123,7 @@ class CallLink {
       writer.buffer.writeUInt16LE(bytes, at);
       writer.length += bytes;
     }
-    this.#encode(message, start, () => writer.arguments(call.args, call.kwargs));
+    this.#encode(start, () => writer.arguments(call.args, call.kwargs));
     this.#finish(start, call.kwargs === undefined ? call.flags : call.flags | FLAG.KWARGS);
     call.link = this;
     call.stream = this.nextStream;
@@ -142,7 +140,7 @@ class CallLink {
   }
 
   /** Runs `encode`; what it gave and wrote is taken back if it throws, or if it wrote too much. */
-  #encode(message, start, encode) {
+  #encode(start, encode) {
     const { writer, handles } = this;
     handles.journal.length = 0;
     try {
@@ -153,7 +151,7 @@ class CallLink {
       }
     } catch (error) {
       handles.takeBack();
-      writer.length = message;
+      writer.length = start;
       throw error;
     }
   }
@@ -236,7 +234,7 @@ class CallLink {
   result(stream, value, asObject) {
     const { writer } = this;
     const start = writer.begin(TYPE.RESULT, stream, 0, 0);
-    this.#encode(start, start, () => {
+    this.#encode(start, () => {
       if (asObject) {
         writer.root = 'result';
         writer.depth = 0;
@@ -273,7 +271,7 @@ class CallLink {
     const { writer } = this;
     const start = writer.begin(TYPE.ERROR, stream, 0, 0);
     try {
-      this.#encode(start, start, () => {
+      this.#encode(start, () => {
         writer.depth = 0;
         writer.errorMap(error, []);
       });
@@ -288,9 +286,16 @@ class CallLink {
     this.scheduleFlush();
   }
 
-  waits(stream, type) {
-    this.writer.empty(type, stream, 0, 0);
+  /** The call waits, and has not begun. */
+  queued(stream) {
+    this.writer.empty(TYPE.QUEUED, stream, 0, 0);
     this.scheduleFlush();
+  }
+
+  /** It begins: said before it does anything, such as end this process. */
+  started(stream) {
+    this.writer.empty(TYPE.STARTED, stream, 0, 0);
+    this.#flush();
   }
 
   /** An answer has been given, or will not be. */
@@ -432,6 +437,10 @@ class CallLink {
         break;
       case TYPE.BIND:
         this.#onBind(buffer, start, end);
+        break;
+      case TYPE.MEMORY:
+        // We lend none and borrow none; only who connected has to answer.
+        if (this.peerParity === 0) this.writer.empty(TYPE.MEMORY, 0, 0, 0);
         break;
       default:
         throw new ProtocolError(`frame type ${type} on a call link`);

@@ -23,6 +23,7 @@ const DONE = Object.freeze({ value: undefined, done: true });
 class Inbox {
   constructor(call) {
     this.call = call;
+    this.link = call.link;
     this.queue = [];
     this.taken = 0;
     // Payload bytes and last item of each frame in the queue, to grant a frame when its items are gone.
@@ -41,7 +42,7 @@ class Inbox {
     if (bytes > this.window && this.window < WINDOW_BYTES) throw new ProtocolError('items beyond the credit of their stream');
     this.window -= bytes;
     const before = this.queue.length;
-    readSequence(buffer, start, end, this.call.link.handles, this.queue);
+    readSequence(buffer, start, end, this.link.handles, this.queue);
     this.counted += this.queue.length - before;
     if (bytes > 0) this.frames.push({ until: this.counted, bytes });
     if (last) this.ended = true;
@@ -58,8 +59,7 @@ class Inbox {
   next() {
     if (this.taken < this.queue.length && this.waiting.length === 0) return Promise.resolve({ value: this.#take(), done: false });
     if (this.ended) return this.#end();
-    const { link } = this.call;
-    if (this.waiting.length === 0) link.hold();
+    if (this.waiting.length === 0) this.link.hold();
     return new Promise((resolve, reject) => {
       this.waiting.push({ resolve, reject });
       this.#grant();
@@ -104,7 +104,7 @@ class Inbox {
   #grant() {
     if (this.grantable === 0 || this.ended) return;
     this.window += this.grantable;
-    this.call.link.grant(this.call.stream, this.grantable);
+    this.link.grant(this.call.stream, this.grantable);
     this.grantable = 0;
   }
 
@@ -121,7 +121,7 @@ class Inbox {
       }
     }
     waiting.splice(0, served);
-    if (waiting.length === 0) this.call.link.letGo();
+    if (waiting.length === 0) this.link.letGo();
     else this.#grant();
   }
 }

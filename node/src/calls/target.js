@@ -25,6 +25,10 @@ class Bound {
     return this.file ?? this.module;
   }
 
+  get title() {
+    return this.names.length === 0 ? this.place : `${this.names.join('.')} of ${this.place}`;
+  }
+
   /** Loads the module. What failed is tried again by the next call. */
   load() {
     this.loading ??= this.#load().finally(() => {
