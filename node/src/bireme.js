@@ -3,10 +3,11 @@
 // CommonJS module without running it.
 
 const {
-  CallCancelled, CallError, CallTargetNotFound, CallTimeout, CannotCross, PythonError, Released, ServiceBusy, WorkerLost,
+  CallCancelled, CallError, CallTargetNotFound, CallTimeout, CannotCross, PythonError, Released, ServiceBusy, SharedMemoryFull, WorkerLost,
 } = require('./calls/errors.js');
-const { release } = require('./calls/handles.js');
+const { release: releaseHandle } = require('./calls/handles.js');
 const { signal } = require('./calls/incoming.js');
+const memory = require('./calls/memory.js');
 const { python, value } = require('./calls/python.js');
 const { RemoteObject } = require('./calls/remote.js');
 const {
@@ -15,8 +16,13 @@ const {
 const { EventStream } = require('./event-stream.js');
 const { presence, publish, subscribe, topics } = require('./topics.js');
 
+const { shared } = memory;
+
+/** Lets go of a function, object, stream or shared array now, instead of when it is collected as garbage. */
+const release = (value) => (ArrayBuffer.isView(value) ? memory.release(value) : releaseHandle(value));
+
 module.exports = {
   ArrowTable, CallCancelled, CallError, CallTargetNotFound, CallTimeout, CannotCross, Decimal, Duration, EventStream, NdArray,
-  PlainDate, PlainDateTime, PlainTime, PythonError, Released, RemoteObject, ServiceBusy, Uuid, WorkerLost, ZonedDate, presence,
-  publish, python, release, signal, subscribe, topics, value,
+  PlainDate, PlainDateTime, PlainTime, PythonError, Released, RemoteObject, ServiceBusy, SharedMemoryFull, Uuid, WorkerLost, ZonedDate,
+  presence, publish, python, release, shared, signal, subscribe, topics, value,
 };

@@ -51,6 +51,8 @@ const TYPE = Object.freeze({
   STARTED: 0x3a,
   RELEASE: 0x3b,
   MEMORY: 0x3c,
+  RETURN: 0x3d,
+  FORGET: 0x3e,
   SUBSCRIBE: 0x40,
   UNSUBSCRIBE: 0x41,
   PUBLISH: 0x42,

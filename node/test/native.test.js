@@ -7,7 +7,7 @@ const { test } = require('node:test');
 const { setFlagsFromString } = require('node:v8');
 const { runInNewContext } = require('node:vm');
 
-const runtime = process.env.BIREME_RUNTIME ?? path.join(__dirname, '../../target/release/runtime');
+const runtime = process.env.XTASK_RUNTIME ?? path.join(__dirname, '../../target/release/runtime');
 const native = require(path.join(runtime, 'node/src/native.node'));
 
 setFlagsFromString('--expose-gc');
@@ -68,8 +68,9 @@ test('shared memory shows both sides the same, however often it crosses', async 
     assert.equal(ours[10], 1.5);
     assert.equal(links.reader.lend(lent, 8, 16, reference), 3);
     assert.deepEqual([...reference.subarray(1, 3)], [8, 16]);
-    const home = new Float64Array(links.lender.home(reference[0]).buffer());
-    home[11] = 2.5;
+    const home = new Float64Array(links.lender.home(reference[0], 8, 16).buffer());
+    assert.throws(() => links.lender.home(reference[0], 8, 160), /not lent/);
+    home[0] = 2.5;
     assert.equal(theirs[1], 2.5);
     // To a third process it would be copied.
     assert.equal(new native.Link().lend(lent, 0, 8, reference), 0);

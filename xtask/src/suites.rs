@@ -217,7 +217,7 @@ fn run_node(places: &Places, arguments: &[String]) -> anyhow::Result<Counts> {
     anyhow::ensure!(!files.is_empty(), "node/test holds no *.test.* file");
     let mut command = Command::new(node);
     command.args(["--test", "--test-reporter=spec"]).args(arguments).args(files).current_dir(places.root.join("node"));
-    command.env("BIREME_RUNTIME", places.target.join("release/runtime"));
+    command.env("XTASK_RUNTIME", places.target.join("release/runtime"));
     counted("node --test", &mut command, node_counts)
 }
 

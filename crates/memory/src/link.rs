@@ -56,9 +56,16 @@ impl std::error::Error for BorrowError {}
 #[derive(Default)]
 struct Lent {
     last: u32,
-    blocks: HashMap<u32, Arc<Block>>,
+    leases: HashMap<u32, Lending>,
     /// Segments that the other side may have mapped.
     told: HashMap<u64, Weak<Segment>>,
+}
+
+/// Part of a block.
+struct Lending {
+    block: Arc<Block>,
+    offset: u64,
+    bytes: u64,
 }
 
 type Wake = Box<dyn Fn() + Send + Sync>;
@@ -113,35 +120,39 @@ impl LinkMemory {
 
     /// Lends `bytes` bytes from `offset` of a block. `None` when they are not inside it, or too much is lent already.
     pub fn lend(&self, block: &Arc<Block>, offset: u64, bytes: u64, shared: bool) -> Option<Reference> {
-        let offset = block.position(offset, bytes)?;
+        let position = block.position(offset, bytes)?;
         let segment = block.segment();
         let address = segment.address();
         let mut lent = lock(&self.lent);
-        if lent.blocks.len() >= LEASES_MAX {
+        if lent.leases.len() >= LEASES_MAX {
             return None;
         }
         let mut lease = lent.last;
         loop {
             lease = lease.wrapping_add(1);
-            if !lent.blocks.contains_key(&lease) {
+            if !lent.leases.contains_key(&lease) {
                 break;
             }
         }
         lent.last = lease;
-        lent.blocks.insert(lease, Arc::clone(block));
+        lent.leases.insert(lease, Lending { block: Arc::clone(block), offset, bytes });
         lent.told.entry(address.id).or_insert_with(|| Arc::downgrade(segment));
-        Some(Reference { lease, address, offset, bytes, shared })
+        Some(Reference { lease, address, offset: position, bytes, shared })
     }
 
     /// A lease that was not sent after all.
     pub fn take_back(&self, lease: u32) {
-        let block = lock(&self.lent).blocks.remove(&lease);
-        drop(block);
+        let lending = lock(&self.lent).leases.remove(&lease);
+        drop(lending);
     }
 
-    /// The block that the other side sends home, by the lease it has of it.
-    pub fn lent(&self, lease: u32) -> Option<Arc<Block>> {
-        lock(&self.lent).blocks.get(&lease).cloned()
+    /// What the other side sends home: `bytes` bytes from `offset` of what it has under a lease. The block, and where in it
+    /// they begin; `None` when there is no such lease, or they are not inside of it.
+    pub fn home(&self, lease: u32, offset: u64, bytes: u64) -> Option<(Arc<Block>, u64)> {
+        let lent = lock(&self.lent);
+        let found = lent.leases.get(&lease)?;
+        let end = offset.checked_add(bytes)?;
+        (end <= found.bytes).then(|| (Arc::clone(&found.block), found.offset + offset))
     }
 
     /// RETURN has arrived: its payload.
@@ -152,12 +163,14 @@ impl LinkMemory {
         let (numbers, []) = payload.as_chunks::<4>() else {
             return Err(Violation("a RETURN that is not whole numbers"));
         };
-        let mut blocks = Vec::with_capacity(numbers.len().min(LEASES_MAX));
+        // Dropped after the lock: the last of a block takes that of the pool.
+        let mut over = Vec::with_capacity(numbers.len().min(LEASES_MAX));
         let mut lent = lock(&self.lent);
         for number in numbers {
-            let block = lent.blocks.remove(&u32::from_le_bytes(*number));
-            blocks.push(block.ok_or(Violation("a RETURN of a lease that is not open"))?);
+            let lending = lent.leases.remove(&u32::from_le_bytes(*number));
+            over.push(lending.ok_or(Violation("a RETURN of a lease that is not open"))?);
         }
+        drop(lent);
         Ok(())
     }
 
@@ -213,7 +226,7 @@ impl LinkMemory {
 
     /// How many leases the other side holds of ours.
     pub fn lent_count(&self) -> usize {
-        lock(&self.lent).blocks.len()
+        lock(&self.lent).leases.len()
     }
 
     /// How many of the other side's segments are mapped here.
@@ -224,15 +237,15 @@ impl LinkMemory {
     /// The link is over. If the other side still lives it may still look, and nobody will say when it stops: what it has
     /// is never used again. The kernel frees it when both have let go.
     pub fn close(&self) {
-        let blocks = {
+        let leases = {
             let mut lent = lock(&self.lent);
             lent.told.clear();
-            std::mem::take(&mut lent.blocks)
+            std::mem::take(&mut lent.leases)
         };
-        for block in blocks.values() {
-            block.abandon();
+        for lending in leases.values() {
+            lending.block.abandon();
         }
-        drop(blocks);
+        drop(leases);
         let mut state = lock(&self.borrowed.state);
         state.closed = true;
         state.segments.clear();
@@ -318,13 +331,15 @@ impl View {
         Arc::ptr_eq(&self.lease.borrowed, &link.borrowed) && !lock(&self.lease.borrowed.state).closed
     }
 
-    /// Where it lies in this process.
-    pub fn pointer(&self) -> Option<Pointer> {
-        self.segment.pointer(self.offset, self.bytes)
+    /// Where `bytes` bytes from `offset` of it lie in this process; `None` unless they are inside of it.
+    pub fn pointer(&self, offset: u64, bytes: u64) -> Option<Pointer> {
+        let end = offset.checked_add(bytes)?;
+        if end <= self.bytes { self.segment.pointer(self.offset + offset, bytes) } else { None }
     }
 
-    /// A copy of the bytes.
-    pub fn to_vec(&self) -> Vec<u8> {
-        self.segment.read(self.offset, self.bytes).unwrap_or_default()
+    /// A copy of `bytes` bytes from `offset` of it; `None` unless they are inside of it.
+    pub fn read(&self, offset: u64, bytes: u64) -> Option<Vec<u8>> {
+        let end = offset.checked_add(bytes)?;
+        if end <= self.bytes { self.segment.read(self.offset + offset, bytes) } else { None }
     }
 }

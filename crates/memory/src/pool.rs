@@ -160,9 +160,15 @@ impl Block {
         self.bytes
     }
 
-    /// Where it lies in this process, for as long as the block is kept.
-    pub fn pointer(&self) -> Option<Pointer> {
-        self.segment.pointer(self.range.start, self.bytes)
+    /// Where `bytes` bytes from `offset` of it lie in this process, for as long as the block is kept; `None` unless they are
+    /// inside of it.
+    pub fn pointer(&self, offset: u64, bytes: u64) -> Option<Pointer> {
+        self.segment.pointer(self.position(offset, bytes)?, bytes)
+    }
+
+    /// A copy of `bytes` bytes from `offset` of it; `None` unless they are inside of it.
+    pub fn read(&self, offset: u64, bytes: u64) -> Option<Vec<u8>> {
+        self.segment.read(self.position(offset, bytes)?, bytes)
     }
 
     pub(crate) fn segment(&self) -> &Arc<Segment> {

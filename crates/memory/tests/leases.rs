@@ -35,6 +35,10 @@ impl Pair {
         }
     }
 
+    fn all(view: &memory::View) -> Vec<u8> {
+        view.read(0, view.bytes()).unwrap()
+    }
+
     fn send(&self, bytes: &[u8]) -> memory::View {
         let block = self.pool.copy(bytes).unwrap();
         let reference = self.lender.lend(&block, 0, bytes.len() as u64, false).unwrap();
@@ -47,14 +51,14 @@ fn memory_is_not_used_again_while_it_is_looked_at() {
     let pair = pair();
     let view = pair.send(&[1; 70_000]);
     let others: Vec<_> = (0..20).map(|n| pair.send(&[n; 70_000])).collect();
-    assert_eq!(view.to_vec(), [1; 70_000]);
-    let place = view.pointer().unwrap().as_ptr();
+    assert_eq!(Pair::all(&view), [1; 70_000]);
+    let place = view.pointer(0, 70_000).unwrap().as_ptr();
     drop(view);
     drop(others);
     assert_eq!(pair.woken.load(Ordering::Relaxed), 1, "woken once for all that waits");
     pair.settle();
     assert_eq!(pair.lender.lent_count(), 0);
-    assert_eq!(pair.send(&[2; 70_000]).pointer().unwrap().as_ptr(), place);
+    assert_eq!(pair.send(&[2; 70_000]).pointer(0, 1).unwrap().as_ptr(), place);
 }
 
 #[test]
@@ -64,8 +68,11 @@ fn both_sides_see_what_is_written_to_a_shared_block() {
     let reference = pair.lender.lend(&block, 10, 20, true).unwrap();
     let view = pair.reader.borrow(reference).unwrap();
     assert!(view.is_shared() && view.is_from(&pair.reader) && !view.is_from(&pair.lender));
-    assert_eq!(view.to_vec(), [0; 20]);
-    assert!(Arc::ptr_eq(&pair.lender.lent(view.lease()).unwrap(), &block));
+    assert_eq!(Pair::all(&view), [0; 20]);
+    let (home, offset) = pair.lender.home(view.lease(), 5, 15).unwrap();
+    assert!(Arc::ptr_eq(&home, &block) && offset == 15);
+    assert!(pair.lender.home(view.lease(), 5, 16).is_none());
+    assert!(pair.lender.home(view.lease() + 1, 0, 0).is_none());
 }
 
 #[test]
@@ -75,7 +82,7 @@ fn a_new_shared_block_is_zero_where_others_have_been() {
     pair.settle();
     let block = pair.pool.allocate(100_000).unwrap();
     let reference = pair.lender.lend(&block, 0, 100_000, true).unwrap();
-    assert_eq!(pair.reader.borrow(reference).unwrap().to_vec(), [0; 100_000]);
+    assert_eq!(Pair::all(&pair.reader.borrow(reference).unwrap()), [0; 100_000]);
 }
 
 #[test]
@@ -88,9 +95,9 @@ fn what_a_closed_link_leaves_behind_is_never_used_again() {
     let link = LinkMemory::new(pair.pool.clone(), || {});
     let kept: Vec<_> = (0..40).map(|_| pair.pool.copy(&[2; 70_000]).unwrap()).collect();
     assert!(link.lend(&kept[0], 0, 1, false).is_some());
-    assert_eq!(view.to_vec(), [1; 70_000], "and the reader has it still");
+    assert_eq!(Pair::all(&view), [1; 70_000], "and the reader has it still");
     pair.reader.close();
-    assert_eq!(view.to_vec(), [1; 70_000]);
+    assert_eq!(Pair::all(&view), [1; 70_000]);
     drop(view);
     assert_eq!(pair.reader.returns(), None, "nobody is there to be told");
 }

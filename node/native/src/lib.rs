@@ -2,7 +2,7 @@
 //!
 //! It knows nothing of calls, frames or values; `node/src/calls/memory.js` is its only user.
 
-use memory::{Address, Block, Limits, LinkMemory, Pointer, Pool, Reference, View};
+use memory::{Address, Block, BorrowError, Limits, LinkMemory, Pointer, Pool, Reference, View};
 use napi::bindgen_prelude::{ArrayBuffer, Float64ArraySlice, Function, Uint8Array};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi::{Env, Error, Result, Status};
@@ -42,6 +42,12 @@ pub fn held_bytes() -> f64 {
     number(POOL.held())
 }
 
+/// Takes an ArrayBuffer's memory away from it, and from all arrays over it.
+#[napi]
+pub fn detach(buffer: ArrayBuffer) -> Result<()> {
+    buffer.detach()
+}
+
 #[derive(Clone)]
 enum Held {
     Ours(Arc<Block>),
@@ -49,25 +55,18 @@ enum Held {
 }
 
 impl Held {
-    fn bytes(&self) -> u64 {
+    fn pointer(&self, offset: u64, bytes: u64) -> Option<Pointer> {
         match self {
-            Held::Ours(block) => block.bytes(),
-            Held::Theirs(view) => view.bytes(),
+            Held::Ours(block) => block.pointer(offset, bytes),
+            Held::Theirs(view) => view.pointer(offset, bytes),
         }
     }
 
-    fn pointer(&self) -> Option<Pointer> {
-        match self {
-            Held::Ours(block) => block.pointer(),
-            Held::Theirs(view) => view.pointer(),
-        }
-    }
-
-    /// An ArrayBuffer over all of it, which keeps it until JavaScript can't reach it any more or has detached it.
-    fn buffer<'env>(self, env: &'env Env) -> Result<ArrayBuffer<'env>> {
-        let outside = || Error::new(Status::GenericFailure, "shared memory outside of its segment");
-        let pointer = self.pointer().ok_or_else(outside)?;
-        let length = usize::try_from(self.bytes()).map_err(|_| outside())?;
+    /// An ArrayBuffer over part of it, which keeps it until JavaScript can't reach it any more or has detached it.
+    fn buffer<'env>(self, env: &'env Env, offset: u64, bytes: u64) -> Result<ArrayBuffer<'env>> {
+        let outside = || Error::new(Status::InvalidArg, "shared memory outside of its segment");
+        let pointer = self.pointer(offset, bytes).ok_or_else(outside)?;
+        let length = usize::try_from(bytes).map_err(|_| outside())?;
         // SAFETY: `pointer` is valid for `length` bytes as long as `self` is kept, which the finalizer does: Node runs it
         // when nothing can reach the bytes any more.
         #[allow(unsafe_code)]
@@ -77,10 +76,12 @@ impl Held {
     }
 }
 
-/// Shared memory that the application has a handle of: allocated here, or lent by another process.
+/// Shared memory that the application has a handle of: allocated here, or lent by another process, or part of it.
 #[napi]
 pub struct Memory {
     held: Option<Held>,
+    offset: u64,
+    bytes: u64,
 }
 
 #[napi]
@@ -88,14 +89,15 @@ impl Memory {
     /// New memory of `bytes` zeros. Throws when the limit is reached or the system gives none.
     #[napi(factory)]
     pub fn allocate(bytes: f64) -> Result<Memory> {
-        let block = POOL.allocate(whole(bytes)).map_err(failure)?;
-        Ok(Memory { held: Some(Held::Ours(block)) })
+        let bytes = whole(bytes);
+        let block = POOL.allocate(bytes).map_err(failure)?;
+        Ok(Memory { held: Some(Held::Ours(block)), offset: 0, bytes })
     }
 
     /// A new ArrayBuffer over all of it, or null once released.
     #[napi]
     pub fn buffer<'env>(&self, env: &'env Env) -> Result<Option<ArrayBuffer<'env>>> {
-        self.held.clone().map(|held| held.buffer(env)).transpose()
+        self.held.clone().map(|held| held.buffer(env, self.offset, self.bytes)).transpose()
     }
 
     /// Lets go of it. ArrayBuffers over it keep it still.
@@ -156,9 +158,10 @@ impl Link {
     #[napi]
     pub fn lend(&self, memory: &Memory, offset: f64, bytes: f64, reference: Float64ArraySlice) -> Result<u32> {
         let (offset, bytes) = (whole(offset), whole(bytes));
+        let within = memory.offset.saturating_add(offset);
         match &memory.held {
             None => Ok(0),
-            Some(Held::Ours(block)) => Ok(if self.lend_block(block, offset, bytes, true, reference)? { 7 } else { 0 }),
+            Some(Held::Ours(block)) => Ok(if self.lend_block(block, within, bytes, true, reference)? { 7 } else { 0 }),
             Some(Held::Theirs(view)) if view.is_from(&self.memory) => {
                 fill(reference, &[f64::from(view.lease()), number(offset), number(bytes)])?;
                 Ok(3)
@@ -210,8 +213,8 @@ impl Link {
             bytes: whole(bytes),
             shared: false,
         };
-        let view = self.memory.borrow(reference).map_err(failure)?;
-        Held::Theirs(Arc::new(view)).buffer(env)
+        let view = self.memory.borrow(reference).map_err(refusal)?;
+        Held::Theirs(Arc::new(view)).buffer(env, 0, reference.bytes)
     }
 
     /// Looks at memory that the other side shares.
@@ -234,14 +237,17 @@ impl Link {
             bytes: whole(bytes),
             shared: true,
         };
-        let view = self.memory.borrow(reference).map_err(failure)?;
-        Ok(Memory { held: Some(Held::Theirs(Arc::new(view))) })
+        let view = self.memory.borrow(reference).map_err(refusal)?;
+        Ok(Memory { held: Some(Held::Theirs(Arc::new(view))), offset: 0, bytes: reference.bytes })
     }
 
-    /// Our own memory that comes home, by the lease the other side has of it; null when there is no such lease.
+    /// Our own memory that comes home: part of what the other side has under a lease. Throws when that is not so.
     #[napi]
-    pub fn home(&self, lease: u32) -> Option<Memory> {
-        self.memory.lent(lease).map(|block| Memory { held: Some(Held::Ours(block)) })
+    pub fn home(&self, lease: u32, offset: f64, bytes: f64) -> Result<Memory> {
+        let bytes = whole(bytes);
+        let home = self.memory.home(lease, whole(offset), bytes);
+        let (block, offset) = home.ok_or_else(|| Error::new(Status::InvalidArg, "a reference to what is not lent"))?;
+        Ok(Memory { held: Some(Held::Ours(block)), offset, bytes })
     }
 
     /// RETURN has arrived. Throws when it breaks the protocol.
@@ -303,6 +309,14 @@ fn fill(mut out: Float64ArraySlice, numbers: &[f64]) -> Result<()> {
     let room = room.get_mut(..numbers.len());
     room.ok_or_else(|| Error::new(Status::InvalidArg, "a reference takes 7 numbers"))?.copy_from_slice(numbers);
     Ok(())
+}
+
+fn refusal(error: BorrowError) -> Error {
+    let status = match error {
+        BorrowError::Gone(..) => Status::GenericFailure,
+        BorrowError::Violation(_) => Status::InvalidArg,
+    };
+    Error::new(status, error.to_string())
 }
 
 fn failure(error: impl std::fmt::Display) -> Error {

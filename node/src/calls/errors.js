@@ -66,6 +66,13 @@ class Released extends CallError {
   }
 }
 
+/** No room for shared memory. */
+class SharedMemoryFull extends CallError {
+  constructor(message, code = 'BIREME_SHARED_FULL') {
+    super(message, code);
+  }
+}
+
 /** A value cannot cross; the message names its path. Also `instanceof CallError`. */
 class CannotCross extends TypeError {
   constructor(message, code = 'BIREME_VALUE') {
@@ -91,6 +98,7 @@ const CLASSES = new Map([
   ['BIREME_VALUE', CannotCross],
   ['BIREME_TOO_LARGE', CannotCross],
   ['BIREME_RELEASED', Released],
+  ['BIREME_SHARED_FULL', SharedMemoryFull],
   ['BIREME_UNAVAILABLE', CallError],
   ['BIREME_NO_BROKER', CallError],
 ]);
@@ -206,6 +214,6 @@ function inspect(value) {
 }
 
 module.exports = {
-  CallCancelled, CallError, CallTargetNotFound, CallTimeout, CannotCross, PythonError, Released, ServiceBusy, WorkerLost,
-  callError, errorOf, factsOf, plainFacts,
+  CallCancelled, CallError, CallTargetNotFound, CallTimeout, CannotCross, PythonError, Released, ServiceBusy, SharedMemoryFull,
+  WorkerLost, callError, errorOf, factsOf, plainFacts,
 };

@@ -3,6 +3,7 @@
 // "Handles" in protocol/calls.md. Both sides count, so that neither lets go of what the other still holds.
 
 const { Released } = require('./errors.js');
+const { LinkMemory } = require('./memory.js');
 const { RemoteObject, kName } = require('./remote.js');
 
 /** Where a proxy's object lives: proxy to its `Taken`. */
@@ -46,8 +47,22 @@ class Handles {
     this.next = 1;
     // What the message that is being written has given; taken back if it cannot be sent.
     this.journal = [];
+    // Shared memory, null where the link has none.
+    this.memory = null;
     // The peer's, that we hold.
     this.taken = new Map();
+  }
+
+  /** Shared memory for this link; null where there can be none. */
+  useMemory() {
+    this.memory = LinkMemory.of(this.link);
+    return this.memory;
+  }
+
+  /** A message begins, which gives and lends nothing yet. */
+  begin() {
+    this.journal.length = 0;
+    if (this.memory !== null) this.memory.journal.length = 0;
   }
 
   get empty() {
@@ -70,6 +85,7 @@ class Handles {
   takeBack() {
     for (const number of this.journal) this.dropped(number, 1);
     this.journal.length = 0;
+    this.memory?.takeBack();
   }
 
   /** The peer has let go of one of ours. False if it never had it as often. */
@@ -120,6 +136,8 @@ class Handles {
     this.given.clear();
     this.numbers.clear();
     this.taken.clear();
+    this.memory?.close();
+    this.memory = null;
   }
 }
 

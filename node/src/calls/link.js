@@ -42,6 +42,8 @@ class CallLink {
     // Checks the first frame, where we accepted.
     this.onHello = null;
     this.handles = new Handles(this);
+    // Calls that wait until both sides know whether memory can be shared; null when they do.
+    this.early = null;
     this.writer = this.newWriter();
     this.reader = new FrameReader((...frame) => this.#onFrame(...frame));
     this.nextStream = first;
@@ -81,7 +83,9 @@ class CallLink {
     const socket = net.connect({ path, onread: { buffer, callback: (length) => link.onRead(buffer, length) } });
     socket.unref();
     link = new CallLink(socket, { ...settings, first: 1 });
-    link.writer.json(TYPE.HELLO, 0, VERSION, hello);
+    const memory = link.handles.useMemory()?.sample();
+    if (memory !== undefined) link.early = [];
+    link.writer.json(TYPE.HELLO, 0, VERSION, { ...hello, memory });
     link.scheduleFlush();
     return link;
   }
@@ -105,6 +109,13 @@ class CallLink {
    * Writes a CALL, its BIND before it if need be. Throws `CannotCross`, and then no CALL has been written.
    */
   send(call) {
+    if (this.early !== null) {
+      this.early.push(call);
+      this.inFlight++;
+      this.hold();
+      this.client.waits(call);
+      return;
+    }
     const { writer } = this;
     const target = call.handle === null ? this.#bind(call.target) : call.handle.use();
     const timeout = call.deadline === Infinity ? 0 : Math.max(1, Math.ceil(call.deadline - performance.now()));
@@ -142,7 +153,7 @@ class CallLink {
   /** Runs `encode`; what it gave and wrote is taken back if it throws, or if it wrote too much. */
   #encode(start, encode) {
     const { writer, handles } = this;
-    handles.journal.length = 0;
+    handles.begin();
     try {
       encode();
       const bytes = writer.length - start - HEADER_BYTES;
@@ -298,6 +309,48 @@ class CallLink {
     this.#flush();
   }
 
+  // Shared memory.
+
+  /** `sample` is ours, or undefined if the peer has none to try or has ours already. */
+  #sendMemory(canOpen, sample) {
+    const { writer } = this;
+    const start = writer.begin(TYPE.MEMORY, 0, canOpen ? 1 : 0, 0);
+    if (sample !== undefined) writer.whole(sample, 'memory');
+    writer.finish(start, 0);
+    this.scheduleFlush();
+  }
+
+  sendReturn(leases) {
+    this.writer.bytes(TYPE.RETURN, 0, 0, 0, leases);
+    this.scheduleFlush();
+  }
+
+  sendForget(ids) {
+    this.writer.bytes(TYPE.FORGET, 0, 0, 0, ids);
+    this.scheduleFlush();
+  }
+
+  #onMemory(aux, buffer, start, end) {
+    const { memory } = this.handles;
+    memory.lends = aux === 1;
+    const { early } = this;
+    if (early === null) return;
+    this.early = null;
+    const sample = end > start ? readValue(buffer, start, end, null) : undefined;
+    this.#sendMemory(memory.canOpen(sample), undefined);
+    for (const call of early) {
+      this.inFlight--;
+      this.letGo();
+      if (!this.client.waitsNoMore(call)) continue;
+      try {
+        this.send(call);
+      } catch (error) {
+        call.fail({ reason: error });
+      }
+    }
+    if (this.leaving) this.#leaveIfIdle();
+  }
+
   /** An answer has been given, or will not be. */
   answered(incoming) {
     this.incoming.delete(incoming.stream);
@@ -346,7 +399,7 @@ class CallLink {
   }
 
   #leaveIfIdle() {
-    if (this.calls.size > 0 || this.incoming.size > 0 || !this.handles.empty || this.closed) return;
+    if (this.calls.size > 0 || this.incoming.size > 0 || !this.handles.empty || this.closed || this.early?.length > 0) return;
     this.#flush();
     this.socket.end();
   }
@@ -375,6 +428,8 @@ class CallLink {
     this.deadlines.stop();
     this.handles.close();
     const calls = [...this.calls.values()];
+    const early = this.early ?? [];
+    this.early = null;
     this.calls.clear();
     for (const incoming of [...this.incoming.values()]) incoming.lost();
     this.incoming.clear();
@@ -384,6 +439,12 @@ class CallLink {
       this.inFlight--;
       const unsent = !this.connected || call.sequence === this.flushes;
       call.lost(unsent || call.queued ? 'no' : 'unknown');
+    }
+    for (const call of early) {
+      this.inFlight--;
+      if (!this.client.waitsNoMore(call)) continue;
+      call.link = this;
+      call.lost('no');
     }
   }
 
@@ -439,8 +500,12 @@ class CallLink {
         this.#onBind(buffer, start, end);
         break;
       case TYPE.MEMORY:
-        // We lend none and borrow none; only who connected has to answer.
-        if (this.peerParity === 0) this.writer.empty(TYPE.MEMORY, 0, 0, 0);
+      case TYPE.RETURN:
+      case TYPE.FORGET:
+        if (this.handles.memory === null || stream !== 0) throw new ProtocolError('a frame about shared memory, of which there is none');
+        if (type === TYPE.MEMORY) this.#onMemory(aux, buffer, start, end);
+        else if (type === TYPE.RETURN) this.handles.memory.onReturn(buffer.subarray(start, end));
+        else this.handles.memory.onForget(buffer.subarray(start, end));
         break;
       default:
         throw new ProtocolError(`frame type ${type} on a call link`);
@@ -460,6 +525,10 @@ class CallLink {
       throw new ProtocolError('a HELLO with a wrong token');
     }
     this.onHello = null;
+    if (hello.memory !== undefined) {
+      const memory = this.handles.useMemory();
+      this.#sendMemory(memory !== null && memory.canOpen(hello.memory), memory?.sample());
+    }
     if (typeof hello.from === 'string') this.name = hello.from.slice(0, 64);
   }
 

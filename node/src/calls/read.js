@@ -8,6 +8,7 @@ const { ProtocolError } = require('../errors.js');
 const { CLASSES, arrayOf } = require('./arrays.js');
 const arrow = require('./arrow.js');
 const { CannotCross, errorOf } = require('./errors.js');
+const { isShared, releasable } = require('./memory.js');
 const {
   ARRAYS, Decimal, Duration, NdArray, PlainDate, PlainDateTime, PlainTime, Uuid, ZonedDate,
 } = require('./types.js');
@@ -331,17 +332,50 @@ function readUuid() {
 
 /** The one place where typed arrays are read. */
 function readArray(Class) {
+  if (isMemory()) return arrayIn(Class, memory());
   const start = octetsOf('an array of numbers');
   if ((at - start) % Class.BYTES_PER_ELEMENT !== 0) malformed('an array with a part of a number');
   return arrayOf(Class, source, start, at);
+}
+
+/** Whether tag 39004 stands where bytes are due. */
+function isMemory() {
+  return source[at] === 0xd9 && at + 2 < limit && source[at + 1] === 0x98 && source[at + 2] === 0x5c;
+}
+
+/** The ArrayBuffer that tag 39004 names. */
+function memory() {
+  at += 3;
+  return memoryOf();
+}
+
+function memoryOf() {
+  const count = headOf(4, 'a reference to memory');
+  if (count !== 3 && count !== 8) malformed('a reference to memory without its parts');
+  const parts = [];
+  for (let i = 0; i < count; i++) parts.push(i === 7 ? read() : headOf(0, 'a reference to memory'));
+  if (handles === null || handles.memory === null) malformed('a reference to memory where none can be');
+  return handles.memory.borrow(parts);
+}
+
+function arrayIn(Class, buffer) {
+  if (buffer.byteLength % Class.BYTES_PER_ELEMENT !== 0) malformed('an array with a part of a number');
+  const array = new Class(buffer);
+  return isShared(buffer) ? releasable(array) : array;
+}
+
+function readMemory() {
+  const buffer = memoryOf();
+  return isShared(buffer) ? releasable(Buffer.from(buffer)) : Buffer.from(buffer);
 }
 
 function readNdArray() {
   fields(3, 'an array');
   const dtype = textOf('a dtype');
   const shape = read();
-  const start = octetsOf("an array's data");
   const Class = ARRAYS.get(dtype) ?? Uint8Array;
+  if (isMemory()) return new NdArray(dtype, shape, arrayIn(Class, memory()));
+  const start = octetsOf("an array's data");
   if ((at - start) % Class.BYTES_PER_ELEMENT !== 0) malformed('an array with a part of a number');
   return new NdArray(dtype, shape, arrayOf(Class, source, start, at));
 }
@@ -398,6 +432,7 @@ function readOwn() {
 }
 
 function readArrow() {
+  if (isMemory()) return arrow.tableOf(Buffer.from(memory()));
   const start = octetsOf('a table');
   return arrow.tableOf(Buffer.from(source.subarray(start, at)));
 }
@@ -432,6 +467,7 @@ const TAGGED = new Map([
   [39001, readTime],
   [39002, () => new Decimal(textOf('a decimal number'))],
   [39003, readNdArray],
+  [39004, readMemory],
   [39005, readArrow],
   [39006, readReference],
   [39007, () => errorOf(checkFacts(read()))],

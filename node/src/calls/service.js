@@ -5,6 +5,7 @@
 const { performance } = require('node:perf_hooks');
 
 const { CallLink } = require('./link.js');
+const memory = require('./memory.js');
 
 /** A worker whose link broke gets no calls for so long, unless the broker tells of workers before: it may be dying. */
 const SHUN_MS = 200;
@@ -19,6 +20,7 @@ class Service {
     this.timeout = options.timeout_ms;
     this.inFlightMax = options.in_flight_max;
     this.messageBytesMax = options.message_bytes_max;
+    memory.configure(options);
     this.workers = [];
     this.turn = 0;
     this.shunned = 0;

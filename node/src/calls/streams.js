@@ -229,7 +229,7 @@ class Producer {
     const { writer } = this;
     const start = writer.length;
     this.whole = start;
-    writer.handles.journal.length = 0;
+    writer.handles.begin();
     try {
       writer.whole(value, 'item');
     } catch (error) {

@@ -8,6 +8,7 @@ const { FrameWriter } = require('../frames.js');
 const { TAGS, bytesOf } = require('./arrays.js');
 const arrow = require('./arrow.js');
 const { CannotCross, factsOf } = require('./errors.js');
+const { checkReleased } = require('./memory.js');
 const { RemoteObject } = require('./remote.js');
 const {
   ArrowTable, Decimal, Duration, NdArray, PlainDate, PlainDateTime, PlainTime, Uuid, ZonedDate,
@@ -226,6 +227,18 @@ class ValueWriter extends FrameWriter {
     this.length += length;
   }
 
+  /** The bytes of a view: where they lie, if that is memory that both sides have, or else themselves. */
+  memory(view) {
+    const reference = this.handles === null || this.handles.memory === null ? checkReleased(view) : this.handles.memory.lend(view);
+    if (reference === null) return this.octets(bytesOf(view));
+    const { count, numbers, shared } = reference;
+    this.tag(39004);
+    this.head(4, count === 7 ? 8 : count);
+    for (let i = 0; i < count; i++) this.head(0, numbers[i]);
+    if (count === 7) this.byte(shared ? 0xf5 : 0xf4);
+    this.depth--;
+  }
+
   object(value) {
     if (Array.isArray(value)) return this.array(value);
     const prototype = Object.getPrototypeOf(value);
@@ -380,7 +393,7 @@ function nameOf(value) {
 }
 
 function writeBytes(writer, value) {
-  writer.octets(value instanceof Uint8Array ? value : new Uint8Array(value));
+  writer.memory(ArrayBuffer.isView(value) ? value : new Uint8Array(value));
 }
 
 /** The one place where typed arrays are written. */
@@ -388,7 +401,7 @@ function writeArray(writer, value) {
   for (const [Class, tag] of TAGS) {
     if (!(value instanceof Class)) continue;
     writer.tag(tag);
-    writer.octets(bytesOf(value));
+    writer.memory(value);
     writer.depth--;
     return;
   }
@@ -400,7 +413,7 @@ function writeNdArray(writer, value) {
   writer.head(4, 3);
   writer.text(value.dtype);
   writer.array(value.shape);
-  writer.octets(bytesOf(value.data));
+  writer.memory(value.data);
   writer.depth--;
 }
 
@@ -471,7 +484,7 @@ function writeRegExp(writer, value) {
 
 function writeArrow(writer, bytes) {
   writer.tag(39005);
-  writer.octets(bytes);
+  writer.memory(bytes);
   writer.depth--;
 }
 
