@@ -8,7 +8,7 @@ const { RequestContexts } = require('./context.js');
 const { ContractError, describe } = require('./errors.js');
 const { EMPTY, LinkStream } = require('./stream.js');
 const { publish } = require('./topics.js');
-const { Handlers, openSocket } = require('./websocket.js');
+const { Handlers, openSocket, readTakeOver } = require('./websocket.js');
 const {
   LeanRequest, NO_FIELDS, asBytes, isLeanResponse, kContent, kPairs, kReal, kReason, kSource, kStatus, kUsed,
 } = require('./web.js');
@@ -27,6 +27,8 @@ class FetchExchange extends LinkStream {
     this.head = head;
     // The request asks for a WebSocket, and nothing has been answered yet.
     this.websocket = websocket;
+    // The WebSocket is open already: what is known of it.
+    this.takeOver = null;
     this.hasBody = hasBody;
     this.service = service;
     this.aborted = false;
@@ -332,8 +334,10 @@ class FetchService {
   open(link, id, flags, buffer, start, end) {
     const head = new RequestHead(buffer, start, end);
     const receivedEnd = (flags & FLAG.END) !== 0;
-    const hasBody = !receivedEnd || head.bodyStart < end;
+    const takeOver = (flags & FLAG.TAKE_OVER) !== 0 ? readTakeOver(buffer, head.bodyStart, end) : null;
+    const hasBody = takeOver === null && (!receivedEnd || head.bodyStart < end);
     const exchange = new FetchExchange(link, id, head, hasBody, (flags & FLAG.WEBSOCKET) !== 0, this);
+    exchange.takeOver = takeOver;
     if (hasBody) {
       // Registered first: the handler may answer at once.
       link.streams.set(id, exchange);

@@ -63,7 +63,7 @@ const TYPE = Object.freeze({
 });
 
 /** Some bits mean different things on different frames. */
-const FLAG = Object.freeze({ END: 0x01, UPGRADE: 0x02, WEBSOCKET: 0x04, TEXT: 0x02, PRESENCE: 0x04, JOINED: 0x01 });
+const FLAG = Object.freeze({ END: 0x01, UPGRADE: 0x02, WEBSOCKET: 0x04, TAKE_OVER: 0x08, TEXT: 0x02, PRESENCE: 0x04, JOINED: 0x01 });
 
 const RESET = Object.freeze({
   NO_ERROR: 0,

@@ -29,7 +29,7 @@ const fields = new Fields();
 class Handlers {
   constructor(handlers) {
     if (handlers === null || typeof handlers !== 'object') throw new TypeError('websocket is no object with handlers');
-    for (const name of ['open', 'message', 'drain', 'close']) {
+    for (const name of ['open', 'resume', 'message', 'drain', 'close']) {
       const handler = handlers[name];
       if (handler !== undefined && typeof handler !== 'function') throw new TypeError(`websocket.${name} is no function`);
     }
@@ -62,6 +62,8 @@ class SocketStream {
     this.ending = null;
     /** Joined. */
     this.topics = new Set();
+    // Another worker has had it before.
+    this.resumed = false;
   }
 
   accept(headers) {
@@ -272,7 +274,9 @@ class SocketStream {
   }
 
   opened() {
-    if (this.readyState === OPEN) this.#call('open');
+    if (this.readyState !== OPEN) return;
+    const known = this.service.sockets.handlers;
+    this.#call(this.resumed && known.resume !== undefined ? 'resume' : 'open');
   }
 
   fail(error) {
@@ -351,6 +355,21 @@ class ServerWebSocket {
     return topics.publish(topic, data, this.#stream);
   }
 
+  /** Names the socket, also in the log and for another worker that takes it over. */
+  get id() {
+    return this.#stream.head.requestId;
+  }
+
+  /** Whether another worker has had the socket before; `data` is what this one's `server.upgrade` was given. */
+  get resumed() {
+    return this.#stream.resumed;
+  }
+
+  /** Names of the topics that the socket has joined. */
+  get subscriptions() {
+    return [...this.#stream.topics];
+  }
+
   /** Bytes that wait for the client. */
   getBufferedAmount() {
     return this.#stream.queuedBytes;
@@ -388,9 +407,26 @@ function openSocket(exchange, { data, headers } = {}) {
   const pairs = headers === undefined ? [] : [...new Headers(headers)];
   const stream = new SocketStream(exchange.link, exchange.id, exchange.service, exchange.head);
   stream.socket = new ServerWebSocket(stream, data);
+  if (exchange.takeOver !== null) {
+    stream.resumed = true;
+    stream.topics = new Set(exchange.takeOver.topics);
+  }
   stream.accept(pairs);
   process.nextTick(() => stream.opened());
   return stream;
 }
 
-module.exports = { Handlers, openSocket };
+/** What the front says of an open socket that this worker is to take over. */
+function readTakeOver(buffer, start, end) {
+  const texts = [];
+  for (let at = start; at < end; ) {
+    const next = at + 2 + (at + 2 <= end ? buffer.readUInt16LE(at) : end);
+    if (next > end) throw new ProtocolError('a REQUEST to take over that is cut short');
+    texts.push(buffer.utf8Slice(at + 2, next));
+    at = next;
+  }
+  // The subprotocol, then each topic and the name by which the socket has joined it.
+  return { subprotocol: texts[0] ?? '', topics: texts.filter((_, index) => index % 2 === 1) };
+}
+
+module.exports = { Handlers, openSocket, readTakeOver };

@@ -366,6 +366,8 @@ keys! {
             "Python, WSGI: threads in each worker.";
         "port" count(1, 65_535), Unset("the first server that listens"),
             "Node: the port whose server is the service, for programs that listen on several.";
+        "survive" Kind::Boolean, Is("false"),
+            "WebSockets stay open when their worker dies or is replaced, and another one takes them over.";
         "start_timeout" TIME, Is("60s"),
             "From a worker's start until it must be ready.";
         "stop_timeout" TIME, Is("10s"),

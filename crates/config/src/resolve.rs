@@ -451,6 +451,7 @@ impl Reader<'_> {
                 _ => EventLoop::Auto,
             },
             threads_max: values.count("threads_max").map(size),
+            survive: values.boolean("survive"),
             port: values.count("port").and_then(|port| u16::try_from(port).ok()),
             start_timeout: time("start_timeout"),
             stop_timeout: time("stop_timeout"),

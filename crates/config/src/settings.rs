@@ -306,6 +306,8 @@ pub struct Service {
     pub threads_max: Option<usize>,
     /// Node: which `listen(port)` of the program is the service, when it has several.
     pub port: Option<u16>,
+    /// WebSockets outlive their workers.
+    pub survive: bool,
     /// From the start of a worker until it must be ready.
     pub start_timeout: Duration,
     /// From the order to stop until a worker is killed.

@@ -62,6 +62,8 @@ pub struct ActiveRoute {
     pub body_bytes_max: Option<u64>,
     /// `None` waits for ever.
     pub response_timeout: Option<Duration>,
+    /// Whether its service's WebSockets outlive their workers.
+    pub survive: bool,
     /// Set on every response.
     pub response_fields: Vec<(String, String)>,
 }
@@ -108,9 +110,11 @@ impl Active {
             pool(&service.name, pool_limits(service));
         }
         let routes = settings.routes.iter().map(|route| {
+            let mut survive = false;
             let target = match &route.to {
                 Target::Service(name) => {
                     let service = settings.services.iter().find(|service| service.name == *name);
+                    survive = service.is_some_and(|service| service.survive);
                     ActiveTarget::Service(pool(name, service.map_or(NO_SERVICE, pool_limits)))
                 }
                 Target::Static(files) => ActiveTarget::Static(store.root(files).map_err(Unusable::Folder)?),
@@ -128,6 +132,7 @@ impl Active {
                 strip_prefix: route.strip_prefix.clone(),
                 body_bytes_max: route.body_bytes_max.unwrap_or(settings.limits.body_bytes_max),
                 response_timeout: route.response_timeout.unwrap_or(settings.timeouts.response),
+                survive,
                 response_fields: route.response_fields.clone(),
             }))
         });

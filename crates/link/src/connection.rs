@@ -266,7 +266,9 @@ impl Link {
         self.upgraded.set(0);
         self.worker.in_flight.fetch_sub(streams.len() as u32, Ordering::Relaxed);
         for (id, state) in streams {
-            self.end_inbox(id, &state);
+            if !state.borrow().keeps_inbox {
+                self.end_inbox(id, &state);
+            }
             let mut state = state.borrow_mut();
             state.local_end = true;
             state.remote_end = true;

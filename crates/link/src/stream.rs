@@ -104,6 +104,8 @@ pub(crate) struct State {
     pub(crate) accepted: bool,
     /// It has an inbox, see [`Link::open_inbox`].
     pub(crate) inbox: bool,
+    /// The inbox outlives the link.
+    pub(crate) keeps_inbox: bool,
     /// It is a WebSocket or a tunnel: open for as long as the client likes, and not a request in flight.
     pub(crate) upgraded: bool,
     /// Position in the link's outgoing byte count at which the request's frame begins.
@@ -134,6 +136,7 @@ impl State {
             websocket: flags & wire::FLAG_WEBSOCKET != 0,
             accepted: false,
             inbox: false,
+            keeps_inbox: false,
             upgraded: false,
             sent_at,
         }
@@ -286,6 +289,18 @@ impl Stream {
     /// Whether [`Link::open_inbox`] has been called for it.
     pub fn has_inbox(&self) -> bool {
         self.state.borrow().inbox
+    }
+
+    /// The inbox does not end with the link, but when whoever holds the stream says so.
+    pub fn keep_inbox(&self) {
+        self.state.borrow_mut().keeps_inbox = true;
+    }
+
+    /// The inbox is another stream's from now on.
+    pub fn give_inbox(&self, to: &Stream) {
+        if std::mem::take(&mut self.state.borrow_mut().inbox) {
+            to.state.borrow_mut().inbox = true;
+        }
     }
 
     /// Whether the worker is to stop: its link takes no new streams and waits for the open ones to end. Streams that have

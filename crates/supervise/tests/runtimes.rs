@@ -36,6 +36,7 @@ fn service(folder: &Path, app: config::App) -> config::Service {
         interpreter_args: vec!["--no-warnings".to_owned()],
         root: folder.to_path_buf(),
         interface: config::Interface::Auto,
+        survive: false,
         factory: false,
         lifespan: config::Lifespan::Auto,
         event_loop: config::EventLoop::Auto,

@@ -1,6 +1,6 @@
 //! Frames to bytes. Everything appends to a `Vec<u8>`, so that many frames leave in one write.
 
-use crate::{FLAG_END, HEADER_LEN, Kind, PAYLOAD_MAX, RESET_TEXT_MAX, ResetCode, WireError};
+use crate::{FLAG_END, FLAG_TAKE_OVER, HEADER_LEN, Kind, PAYLOAD_MAX, RESET_TEXT_MAX, ResetCode, WireError};
 
 /// Appends a frame's header.
 pub fn put_header(out: &mut Vec<u8>, kind: Kind, flags: u8, aux: u16, stream: u32, length: usize) {
@@ -30,6 +30,37 @@ pub fn put_reset(out: &mut Vec<u8>, stream: u32, code: ResetCode, text: &str) {
     let end = text.floor_char_boundary(RESET_TEXT_MAX);
     put_frame(out, Kind::Reset, 0, code as u16, stream, &text.as_bytes()[..end]);
 }
+
+/// Makes the encoded REQUEST of a WebSocket's handshake one that asks another worker to take the socket over: sets
+/// [`FLAG_TAKE_OVER`], and says in the body which subprotocol was agreed on and which topics the socket has joined, by
+/// which names; as many as [`TAKE_OVER_BODY_MAX`] holds.
+pub fn mark_taken_over<'a>(
+    frame: &mut Vec<u8>,
+    subprotocol: &[u8],
+    topics: impl Iterator<Item = (&'a str, &'a [u8])>,
+) {
+    let body_max = TAKE_OVER_BODY_MAX.min(HEADER_LEN + PAYLOAD_MAX - frame.len());
+    let body_start = frame.len();
+    let put = |frame: &mut Vec<u8>, texts: &[&[u8]]| {
+        let length: usize = texts.iter().map(|text| 2 + text.len()).sum();
+        if frame.len() - body_start + length <= body_max {
+            for text in texts {
+                frame.extend_from_slice(&(text.len() as u16).to_le_bytes());
+                frame.extend_from_slice(text);
+            }
+        }
+    };
+    put(frame, &[subprotocol]);
+    for (topic, name) in topics {
+        put(frame, &[topic.as_bytes(), name]);
+    }
+    frame[9] |= FLAG_TAKE_OVER;
+    let length = (frame.len() - HEADER_LEN) as u32;
+    frame[0..4].copy_from_slice(&length.to_le_bytes());
+}
+
+/// Longest body of a REQUEST that asks a worker to take over, in bytes.
+pub const TAKE_OVER_BODY_MAX: usize = 128 * 1024;
 
 /// What a REQUEST says beside its fields and body; see [`crate::RequestHead`].
 #[derive(Clone, Copy, Debug)]

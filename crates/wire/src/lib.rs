@@ -10,7 +10,7 @@ mod topic;
 
 pub use decode::{FieldList, Frame, RequestHead, ResponseHead, credit, decode_frame, field_list};
 pub use encode::{
-    RequestParts, put_credit, put_field_list, put_frame, put_header, put_request, put_reset, put_response,
+    RequestParts, mark_taken_over, put_credit, put_field_list, put_frame, put_header, put_request, put_reset, put_response,
     request_len, set_stream,
 };
 pub use topic::{
@@ -35,6 +35,8 @@ pub const FLAG_UPGRADE: u8 = 0x02;
 
 /// On REQUEST, beside [`FLAG_UPGRADE`]: the client asks for a WebSocket, and its handshake is sound.
 pub const FLAG_WEBSOCKET: u8 = 0x04;
+/// On REQUEST, beside [`FLAG_WEBSOCKET`]: the WebSocket is open, and its worker is gone.
+pub const FLAG_TAKE_OVER: u8 = 0x08;
 /// On WS_MESSAGE: the message is text.
 pub const FLAG_TEXT: u8 = 0x02;
 /// On RESULT: items follow.

@@ -20,7 +20,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
 use std::thread::ThreadId;
-use wire::{FLAG_END, FLAG_TEXT, FLAG_WEBSOCKET, Kind, RequestHead};
+use wire::{FLAG_END, FLAG_TAKE_OVER, FLAG_TEXT, FLAG_WEBSOCKET, Kind, RequestHead};
 
 /// Reads in one turn before the loop's other work gets its chance.
 const READS_PER_TURN: usize = 4;
@@ -513,7 +513,7 @@ impl AsgiLink {
             let exchange = Exchange::new(py, link, frame.stream, is_head, head.body, ended);
             (Channel::Http(Py::new(py, exchange)?), self.scopes.build(py, head)?)
         } else {
-            let (scope, subprotocols) = self.scopes.build_websocket(py, frame.stream, head)?;
+            let (scope, subprotocols) = self.scopes.build_websocket(py, frame.stream, head, frame.flags & FLAG_TAKE_OVER != 0)?;
             let socket = WebSocket::new(link, frame.stream, subprotocols);
             (Channel::WebSocket(Py::new(py, socket)?), scope)
         };

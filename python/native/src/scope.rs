@@ -118,12 +118,14 @@ impl ScopeBuilder {
         Ok(scope)
     }
 
-    /// The scope of one WebSocket, and the subprotocols that the client offers ("WebSocket Connection Scope").
+    /// The scope of one WebSocket, and the subprotocols that the client offers ("WebSocket Connection Scope"). `resumed`:
+    /// another worker has had it, and the body says what is known of it.
     pub fn build_websocket<'py>(
         &self,
         py: Python<'py>,
         stream: u32,
         head: &RequestHead<'_>,
+        resumed: bool,
     ) -> PyResult<(Bound<'py, PyDict>, Vec<String>)> {
         let scope = self.build(py, head)?;
         scope.set_item(intern!(py, "type"), intern!(py, "websocket"))?;
@@ -144,6 +146,16 @@ impl ScopeBuilder {
         let bireme = PyDict::new(py);
         bireme.set_item(intern!(py, "stream"), stream)?;
         bireme.set_item(intern!(py, "link"), self.link)?;
+        bireme.set_item(intern!(py, "id"), latin1(py, head.request_id))?;
+        bireme.set_item(intern!(py, "resumed"), resumed)?;
+        if resumed {
+            let mut texts = take_over_texts(head.body);
+            let subprotocol = texts.next().filter(|text| !text.is_empty()).map(String::from_utf8_lossy);
+            bireme.set_item(intern!(py, "subprotocol"), subprotocol)?;
+            // Each topic comes with the name by which the socket has joined it.
+            let topics: Vec<_> = texts.step_by(2).map(String::from_utf8_lossy).collect();
+            bireme.set_item(intern!(py, "topics"), topics)?;
+        }
         extensions.set_item(intern!(py, "bireme"), bireme)?;
         scope.set_item(intern!(py, "extensions"), extensions)?;
         Ok((scope, subprotocols))
@@ -188,6 +200,16 @@ impl ScopeBuilder {
         drop(previous);
         Ok(tuple)
     }
+}
+
+/// The texts in the body of a REQUEST to take over.
+fn take_over_texts(mut body: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (length, rest) = body.split_first_chunk::<2>()?;
+        let (text, rest) = rest.split_at_checked(u16::from_le_bytes(*length) as usize)?;
+        body = rest;
+        Some(text)
+    })
 }
 
 /// Fields whose values must not outlive their request in a cache.

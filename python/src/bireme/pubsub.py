@@ -100,19 +100,30 @@ def socket(connection):
         raise LookupError("this is no WebSocket that Bireme serves")
     known = extension.get("socket")
     if known is None:
-        known = extension["socket"] = Socket(extension["stream"], extension["link"])
+        known = extension["socket"] = Socket(extension)
     return known
 
 
 class Socket:
     """One WebSocket's topics. They end with the socket."""
 
-    __slots__ = ("_home", "_stream", "_topics")
+    __slots__ = ("_extension", "_home", "_stream", "_topics")
 
-    def __init__(self, stream, home, topics=()):
-        self._stream = stream
-        self._home = home
-        self._topics = set(topics)
+    def __init__(self, extension):
+        self._extension = extension
+        self._stream = extension["stream"]
+        self._home = extension["link"]
+        self._topics = set(extension.get("topics", ()))
+
+    @property
+    def id(self):
+        """Names the socket, also in the log and for another worker that takes it over."""
+        return self._extension["id"]
+
+    @property
+    def resumed(self):
+        """Whether another worker has had the socket before, with the `topics` that it still has."""
+        return self._extension["resumed"]
 
     def subscribe(self, topic, name=""):
         """Let the socket get the topic's messages; those who watch the topic are told of `name`."""

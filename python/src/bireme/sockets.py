@@ -101,6 +101,16 @@ class WebSocket:
         return self._topics.topics
 
     @property
+    def id(self):
+        """Names the socket, also in the log and for another worker that takes it over."""
+        return self._topics.id
+
+    @property
+    def resumed(self):
+        """Whether another worker has had the socket before; `data` is what this one's `upgrade` returned."""
+        return self._topics.resumed
+
+    @property
     def buffered_bytes(self):
         """What waits for the client, in bytes."""
         return self._waiting_bytes
@@ -175,6 +185,10 @@ class Sockets:
     def open(self, ws):
         """The socket is open."""
 
+    def resume(self, ws):
+        """The socket is taken over from another worker (`survive = true`); its topics are still joined."""
+        return self.open(ws)
+
     def message(self, ws, data):
         """A message: text or bytes."""
 
@@ -209,7 +223,7 @@ class Sockets:
         ws = WebSocket(scope, send, self, data)
         code, reason = INTERNAL, ""
         try:
-            await self.call(self.open, ws)
+            await self.call(self.resume if ws.resumed else self.open, ws)
             while (message := await receive())["type"] == "websocket.receive":
                 text = message.get("text")
                 returned = self.message(ws, message["bytes"] if text is None else text)

@@ -15,7 +15,7 @@ use crate::deadline::Deadline;
 use crate::fault::{Code, Fault};
 use crate::head::is_hop_by_hop;
 use crate::thread::Thread;
-use crate::websocket::{Fed, Over, Socket, accept};
+use crate::websocket::{Fed, Over, Socket, Survival, accept};
 
 /// Longest head of an application's own answer to an upgrade, in bytes.
 const HEAD_MAX: usize = 64 * 1024;
@@ -47,11 +47,12 @@ impl Exchange<'_> {
         let Some(response) = response_head(&self.thread, 200, fields, None, false) else { return };
         self.done = true;
         let Ok(out) = self.respond.send_response(response, false) else { return };
+        let survival = Survival::of(&self.thread, &self.request, accepted.subprotocol());
         let Some(stream) = self.request.upstream.take_stream() else { return };
         self.out = Some(out);
         self.begun = true;
         self.status = 200;
-        let socket = Socket::new(stream, settings, accepted.agreed, &active.websocket_pool);
+        let socket = Socket::new(stream, settings, accepted.agreed, &active.websocket_pool, survival);
         self.upgraded = Some(Upgraded::Socket(Box::new(socket)));
     }
 

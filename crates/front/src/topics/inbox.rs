@@ -71,6 +71,11 @@ impl Inbox {
         true
     }
 
+    /// The topics that feed it, and the name the socket goes by in each.
+    pub fn joined(&self) -> Vec<(Arc<str>, Box<[u8]>)> {
+        self.topics.borrow().clone()
+    }
+
     /// Whether the socket is to be closed for its slowness.
     pub fn is_overflown(&self) -> bool {
         self.overflown.get()

@@ -48,8 +48,39 @@ impl Topics {
         self.depart(thread, topic.clone(), key, name);
     }
 
+    /// Another worker has taken a socket over: it is known by the new stream from now on. What that has joined already, is
+    /// joined to what the socket has.
+    pub fn hand_over(&self, thread: &Thread, old: Key, new: Key) {
+        let kept = self.inboxes.borrow_mut().remove(&old);
+        let Some(kept) = kept else { return };
+        let fresh = self.inboxes.borrow_mut().insert(new, kept.clone());
+        let mut twice = Vec::new();
+        {
+            let mut joined = self.joined.borrow_mut();
+            for (topic, _) in kept.topics.borrow().iter() {
+                if let Some(members) = joined.get_mut(topic) {
+                    members.remove(&old);
+                    members.insert(new, kept.clone());
+                }
+            }
+            for (topic, name) in fresh.map(|fresh| fresh.topics.take()).unwrap_or_default() {
+                let mut topics = kept.topics.borrow_mut();
+                if topics.len() < TOPICS_PER_SOCKET_MAX && !topics.iter().any(|(other, _)| *other == topic) {
+                    joined.entry(topic.clone()).or_default().insert(new, kept.clone());
+                    topics.push((topic, name));
+                } else {
+                    twice.push((topic, name));
+                }
+            }
+        }
+        for (topic, name) in twice {
+            let owner = self.owner_of(&topic);
+            self.tell(thread, owner, Crossing::Left { topic, thread: self.index, name });
+        }
+    }
+
     /// A socket is closed, or its stream has become something else.
-    pub(super) fn end_inbox(&self, thread: &Thread, key: Key) {
+    pub fn end_inbox(&self, thread: &Thread, key: Key) {
         let Some(inbox) = self.inboxes.borrow_mut().remove(&key) else { return };
         for (topic, name) in inbox.topics.take() {
             self.depart(thread, topic, key, name);

@@ -33,6 +33,13 @@ pub struct Accepted<'a> {
     pub agreed: Option<Agreed>,
 }
 
+impl Accepted<'_> {
+    /// The subprotocol that the worker chose.
+    pub fn subprotocol(&self) -> Option<&[u8]> {
+        self.fields.iter().find(|(name, _)| name.eq_ignore_ascii_case(b"sec-websocket-protocol")).map(|(_, value)| *value)
+    }
+}
+
 /// Checks a WS_ACCEPT: names are tokens, values end no line, the subprotocol is one that was offered; and negotiates
 /// compression.
 ///

@@ -5,9 +5,11 @@
 
 mod handshake;
 mod socket;
+mod survival;
 
 pub use handshake::{accept, accept_value, refusal};
 pub use socket::{Fed, Over, Socket};
+pub use survival::Survival;
 
 use std::cell::RefCell;
 use std::rc::Rc;

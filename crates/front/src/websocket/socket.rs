@@ -11,7 +11,7 @@ use std::time::Duration;
 use link::{Incoming, Stream};
 use websocket::{Agreed, CloseCode, Limits, Pool, Receiver, Sender, Step, put_close, put_ping, put_pong};
 
-use super::Workshop;
+use super::{Survival, Workshop};
 use crate::topics::{Inbox, Topics};
 use crate::deadline::now_ms;
 
@@ -40,6 +40,10 @@ pub struct Socket {
     unreported: usize,
     /// What topics have for the client, once it has joined one.
     inbox: Option<Rc<Inbox>>,
+    /// The worker has the beginning of a message from the client.
+    in_message: bool,
+    /// How another worker takes over, if its service says so.
+    survival: Option<Box<Survival>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -84,7 +88,16 @@ pub enum Fed {
 
 impl Socket {
     /// A socket that a worker has just accepted on `stream`.
-    pub fn new(stream: Stream, settings: &config::WebSocket, agreed: Option<Agreed>, pool: &Rc<Pool>) -> Socket {
+    pub fn new(
+        stream: Stream,
+        settings: &config::WebSocket,
+        agreed: Option<Agreed>,
+        pool: &Rc<Pool>,
+        survival: Option<Survival>,
+    ) -> Socket {
+        if survival.is_some() {
+            stream.keep_inbox();
+        }
         let limits = Limits { message_bytes_max: settings.message_bytes_max };
         let (receiver, sender) = match agreed {
             None => (Receiver::plain(limits), Sender::plain()),
@@ -112,6 +125,8 @@ impl Socket {
             closing: Closing::Open,
             unreported: 0,
             inbox: None,
+            in_message: false,
+            survival: survival.map(Box::new),
         }
     }
 
@@ -137,7 +152,12 @@ impl Socket {
             }
             let open = self.closing == Closing::Open;
             // What comes after our Close frame is read for the client's own, and dropped.
-            let room = if open { self.stream.message_room().saturating_sub(gathered.len()) } else { usize::MAX };
+            let room = match open {
+                // The next worker gets it.
+                true if self.is_between_workers() => 0,
+                true => self.stream.message_room().saturating_sub(gathered.len()),
+                false => usize::MAX,
+            };
             let (n, step) = match self.receiver.next(&mut input[taken..], &mut inflated, room) {
                 Ok(next) => next,
                 Err(violation) => {
@@ -151,6 +171,7 @@ impl Socket {
                 Step::More => break Fed::More,
                 Step::Blocked => break Fed::Blocked,
                 Step::Data { text, bytes, end } if open => {
+                    self.in_message = !end;
                     if gathered.is_empty() && (end || bytes.len() >= GATHER_BELOW) {
                         self.stream.send_message(bytes, text, end);
                     } else {
@@ -196,12 +217,16 @@ impl Socket {
         if self.closing != Closing::Open {
             return Poll::Ready(());
         }
+        if self.is_between_workers() {
+            // The accepting worker wakes us.
+            return Poll::Pending;
+        }
         self.stream.poll_message_room(cx).map(drop)
     }
 
     /// Appends what the worker sent, and what topics have, to `out`, until that is full. Says whether there was anything.
     pub fn poll_worker(&mut self, cx: &mut Context<'_>, topics: &Topics, out: &mut Vec<u8>) -> bool {
-        let mut progress = false;
+        let mut progress = self.poll_survival(cx, out);
         while out.len() < self.out_max {
             let Poll::Ready(incoming) = self.stream.poll_incoming(cx) else { break };
             progress = true;
@@ -211,6 +236,46 @@ impl Socket {
             self.inbox = topics.inbox(self.stream.key());
         }
         progress | self.poll_inbox(cx, out)
+    }
+
+    fn is_between_workers(&self) -> bool {
+        self.survival.as_ref().is_some_and(|survival| survival.is_under_way())
+    }
+
+    /// Asks another worker to take over, if the service says so and no message is cut in two by it. `false`: it can't be.
+    fn begin_survival(&mut self) -> bool {
+        let whole = !self.in_message && !self.sender.in_message();
+        match &mut self.survival {
+            Some(survival) if whole => {
+                if !survival.is_under_way() {
+                    survival.begin(&self.stream);
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Goes on with the worker that has taken over. Says whether anything happened.
+    fn poll_survival(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> bool {
+        let Some(survival) = &mut self.survival else { return false };
+        if self.closing != Closing::Open {
+            survival.abandon();
+            return false;
+        }
+        let Poll::Ready(found) = survival.poll(cx) else { return false };
+        let Some(stream) = found else {
+            tracing::warn!(worker = self.stream.worker(), "a WebSocket is closed with 1012, as no worker takes it over");
+            self.begin_close(out, CloseCode::RESTART, "the service restarts");
+            return true;
+        };
+        tracing::debug!(from = self.stream.worker(), to = stream.worker(), "a WebSocket is taken over");
+        survival.hand_over(&self.stream, &stream);
+        stream.keep_inbox();
+        let old = std::mem::replace(&mut self.stream, stream);
+        old.close_websocket(CloseCode::RESTART.0, "handed over");
+        self.unreported = 0;
+        true
     }
 
     fn poll_inbox(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> bool {
@@ -258,6 +323,7 @@ impl Socket {
                 tracing::warn!(worker = self.stream.worker(), ?code, "a WebSocket is closed with 1011, as its application failed: {text}");
                 self.begin_close(out, CloseCode::INTERNAL, "");
             }
+            Incoming::Lost { .. } if open && self.begin_survival() => {}
             Incoming::Lost { .. } if open => {
                 tracing::warn!(worker = self.stream.worker(), "a WebSocket is closed with 1012, as its worker is gone");
                 self.begin_close(out, CloseCode::RESTART, "the service restarts");
@@ -296,10 +362,15 @@ impl Socket {
         self.closing = Closing::Over(Over::Cut);
     }
 
-    /// Closes the socket with 1001 if its worker or, says `draining`, the front is to stop. Says whether it did.
+    /// Closes the socket with 1001 if its worker or, says `draining`, the front is to stop; or has another worker take it
+    /// over. Says whether it did.
     pub fn drain(&mut self, draining: bool, out: &mut Vec<u8>) -> bool {
         if self.closing != Closing::Open || !(draining || self.stream.is_retired()) {
             return false;
+        }
+        if !draining && self.survival.is_some() {
+            // A message under way is waited for.
+            return !self.is_between_workers() && self.begin_survival();
         }
         self.begin_close(out, CloseCode::GOING_AWAY, "");
         true
@@ -312,10 +383,8 @@ impl Socket {
             Closing::Over(_) => None,
             Closing::Open => {
                 let idle = self.times.idle_timeout.map(|timeout| self.message_at + millis(timeout));
-                match (self.ping_due(), idle) {
-                    (Some(ping), Some(idle)) => Some(ping.min(idle)),
-                    (ping, idle) => ping.or(idle),
-                }
+                let survival = self.survival.as_ref().and_then(|survival| survival.due());
+                [self.ping_due(), idle, survival].into_iter().flatten().min()
             }
         };
         due.map(|due| Duration::from_millis(due.saturating_sub(now_ms())))
@@ -337,6 +406,11 @@ impl Socket {
         let now = now_ms();
         match self.closing {
             Closing::Awaiting(until) if until <= now => self.client_gone(),
+            Closing::Open if self.survival.as_ref().and_then(|survival| survival.due()).is_some_and(|due| due <= now) => {
+                if !self.survival.as_mut().is_some_and(|survival| survival.on_time()) {
+                    self.begin_close(out, CloseCode::RESTART, "the service restarts");
+                }
+            }
             Closing::Open if self.ping_due().is_some_and(|due| due <= now) => match self.pinged_at {
                 Some(_) => {
                     tracing::debug!(worker = self.stream.worker(), "a WebSocket's client answers no ping and is taken for gone");
@@ -360,6 +434,9 @@ impl Drop for Socket {
     fn drop(&mut self) {
         // For a connection that ends in the middle of things; nothing if the stream is over.
         self.stream.close_websocket(CloseCode::ABNORMAL.0, "");
+        if let Some(survival) = &self.survival {
+            survival.end(&self.stream);
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{After, Connection, Exchange, Io, Phase, State, Step, put_informational};
 use crate::thread::SCRATCH;
-use crate::websocket::{Fed, Over, Socket, accept, accept_value};
+use crate::websocket::{Fed, Over, Socket, Survival, accept, accept_value};
 
 /// Reads of one socket before other tasks of the thread get their turn.
 const READS_PER_TURN: usize = 8;
@@ -22,6 +22,7 @@ impl<I: Io> Connection<I> {
         };
         let key = accept_value(&x.request);
         let extensions = accepted.agreed.map(|agreed| agreed.to_string());
+        let survival = Survival::of(&self.thread, &x.request, accepted.subprotocol());
         let stream = x.request.upstream.take_stream()?;
         let ours: [(&[u8], &[u8]); 3] =
             [(b"upgrade", b"websocket"), (b"connection", b"Upgrade"), (b"sec-websocket-accept", key.as_bytes())];
@@ -30,7 +31,7 @@ impl<I: Io> Connection<I> {
         let fields = ours.into_iter().chain(extensions).chain(accepted.fields.iter().copied()).chain(server);
         put_informational(&mut self.out, 101, fields);
         x.status = 101;
-        let socket = Socket::new(stream, settings, accepted.agreed, &active.websocket_pool);
+        let socket = Socket::new(stream, settings, accepted.agreed, &active.websocket_pool, survival);
         Some(Step::Next(State::WebSocket(Box::new(socket))))
     }
 
