@@ -19,10 +19,14 @@ REPOSITORY = TESTS.parent.parent
 PYTHONS = [p for p in os.environ.get("BIREME_TEST_PYTHONS", "").split(":") if p] or [sys.executable]
 
 
+def runtime():
+    """The folder of the package; tests that run in this interpreter import it from there."""
+    return pathlib.Path(os.environ.get("BIREME_PYTHON_RUNTIME") or REPOSITORY / "target/release/runtime/python")
+
+
 @pytest.fixture(scope="session")
 def launcher():
-    runtime = os.environ.get("BIREME_PYTHON_RUNTIME") or REPOSITORY / "target/release/runtime/python"
-    path = pathlib.Path(runtime) / "launch.py"
+    path = runtime() / "launch.py"
     assert path.exists(), f"{path} is missing: run `cargo xtask build`, or set BIREME_PYTHON_RUNTIME"
     return path
 

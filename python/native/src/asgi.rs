@@ -9,9 +9,10 @@ use crate::exchange::Exchange;
 use crate::scope::ScopeBuilder;
 use crate::pubsub;
 use crate::socket::{self, Input, Output, ReadOutcome};
+use crate::task::TaskStarter;
 use crate::topics::{Letter, Publication, Published, Publisher};
 use crate::websocket::WebSocket;
-use pyo3::exceptions::{PyConnectionError, PyKeyboardInterrupt, PyRuntimeError, PySystemExit, PyValueError};
+use pyo3::exceptions::{PyConnectionError, PyKeyboardInterrupt, PySystemExit, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
@@ -29,25 +30,13 @@ const FLUSH_BYTES: usize = 64 * 1024;
 /// Requests started before what they sent is written, for the same reason.
 const FLUSH_REQUESTS: usize = 16;
 
-/// How a task's first step is run without a trip through the loop's queue.
-enum Start {
-    /// `asyncio.Task(…, eager_start=True)`, CPython 3.12 and later.
-    Eager,
-    /// Before: the task is created while the loop's `call_soon` is ours for a moment, and the step that
-    /// it would have queued is called at once. It is the same step in the same context.
-    Captured,
-}
-
 /// One data link of an ASGI worker.
 #[pyclass(frozen, module = "bireme._native")]
 pub struct AsgiLink {
     socket: UnixStream,
     app: Py<PyAny>,
     event_loop: Py<PyAny>,
-    loop_dict: Py<PyDict>,
-    task_type: Py<PyAny>,
-    task_options: Py<PyDict>,
-    start: Start,
+    tasks: Py<TaskStarter>,
     /// Called with a line and an exception that no stream can carry.
     on_error: Py<PyAny>,
     /// Called with the reason when the link is over; None: the front closed it.
@@ -58,7 +47,6 @@ pub struct AsgiLink {
     home: ThreadId,
     scopes: ScopeBuilder,
     state: Cell<LinkState>,
-    captured: Cell<Option<(Py<PyAny>, Py<PyAny>)>>,
 }
 
 struct LinkState {
@@ -121,22 +109,11 @@ impl AsgiLink {
         let socket = socket::connect(path, hello)
             .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
             .map_err(|error| PyConnectionError::new_err(format!("the front's socket {path}: {error}")))?;
-        let task_options = PyDict::new(py);
-        task_options.set_item("loop", &event_loop)?;
-        let start = if py.version_info() >= (3, 12) {
-            task_options.set_item("eager_start", true)?;
-            Start::Eager
-        } else {
-            Start::Captured
-        };
         Ok(AsgiLink {
             socket,
             app,
-            loop_dict: event_loop.getattr("__dict__")?.cast_into::<PyDict>()?.unbind(),
+            tasks: Py::new(py, TaskStarter::new(&event_loop)?)?,
             event_loop: event_loop.unbind(),
-            task_type: py.import("asyncio")?.getattr("Task")?.unbind(),
-            task_options: task_options.unbind(),
-            start,
             on_error,
             on_close,
             on_topic,
@@ -153,7 +130,6 @@ impl AsgiLink {
                 blocked: false,
                 closed: false,
             }),
-            captured: Cell::new(None),
         })
     }
 
@@ -275,13 +251,6 @@ impl AsgiLink {
     fn topic_frame(slf: &Bound<'_, AsgiLink>, kind: u8, flags: u8, aux: u16, stream: u32, payload: &[u8]) -> PyResult<()> {
         let kind = pubsub::sendable(kind)?;
         AsgiLink::encode(slf, |out| wire::put_frame(out, kind, flags, aux, stream, payload))
-    }
-
-    /// Stands in for the loop's `call_soon` while a task is created, see [`Start::Captured`].
-    #[pyo3(signature = (step, *, context))]
-    fn capture(&self, step: Py<PyAny>, context: Py<PyAny>) -> PyResult<()> {
-        *self.captured.get()? = Some((step, context));
-        Ok(())
     }
 }
 
@@ -520,7 +489,7 @@ impl AsgiLink {
         let object = channel.object(py);
         let receive = object.getattr(intern!(py, "receive"))?;
         let send = object.getattr(intern!(py, "send"))?;
-        let outcome = self.app.bind(py).call1((scope, receive, send)).and_then(|coroutine| self.run_task(slf, coroutine));
+        let outcome = self.app.bind(py).call1((scope, receive, send)).and_then(|coroutine| TaskStarter::run(self.tasks.bind(py), &coroutine));
         match outcome {
             Ok(task) => {
                 if task.call_method0(intern!(py, "done"))?.is_truthy()? {
@@ -543,32 +512,6 @@ impl AsgiLink {
             self.state.get()?.streams.insert(frame.stream, channel);
         }
         Ok(())
-    }
-
-    /// A task for the coroutine, its first step already taken.
-    fn run_task<'py>(&self, slf: &Bound<'py, AsgiLink>, coroutine: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        let py = slf.py();
-        let options = self.task_options.bind(py);
-        let task_type = self.task_type.bind(py);
-        if let Start::Eager = self.start {
-            return task_type.call((coroutine,), Some(options));
-        }
-        let loop_dict = self.loop_dict.bind(py);
-        let call_soon = intern!(py, "call_soon");
-        let shadowed = loop_dict.get_item(call_soon)?;
-        loop_dict.set_item(call_soon, slf.getattr(intern!(py, "capture"))?)?;
-        let task = task_type.call((coroutine,), Some(options));
-        match shadowed {
-            Some(patched) => loop_dict.set_item(call_soon, patched)?,
-            None => loop_dict.del_item(call_soon)?,
-        }
-        let task = task?;
-        let captured = self.captured.get()?.take();
-        let Some((step, context)) = captured else {
-            return Err(PyRuntimeError::new_err("asyncio.Task did not schedule its first step; is asyncio patched?"));
-        };
-        context.bind(py).call_method1(intern!(py, "run"), (step,))?;
-        Ok(task)
     }
 
     /// Ends the link and every stream on it.

@@ -20,7 +20,9 @@ mod response;
 mod scope;
 mod socket;
 mod stream;
+mod task;
 mod topics;
+mod values;
 mod websocket;
 
 use pyo3::prelude::*;
@@ -42,6 +44,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<websocket::WebSocket>()?;
     module.add_class::<response::Response>()?;
     module.add("ContractError", module.py().get_type::<response::ContractError>())?;
+    module.add_function(wrap_pyfunction!(values::encode_value, module)?)?;
+    module.add_function(wrap_pyfunction!(values::decode_value, module)?)?;
     module.add("PROTOCOL_VERSION", wire::PROTOCOL_VERSION)?;
     Ok(())
 }

@@ -1,6 +1,6 @@
-"""Bireme's runtime inside a Python worker.
+"""Bireme's runtime inside a Python worker, and what applications import from it.
 
-Applications need not import it, but may: for topics, sockets and server-sent events. It never opens a TCP socket and never
+Applications need not import it, but may: for calls, topics, sockets and server-sent events. It never opens a TCP socket and never
 speaks HTTP: the front does.
 """
 
@@ -10,6 +10,12 @@ __version__ = "0.1.0"
 
 # Loaded when they are first asked for: a worker starts no slower for what its application does not use.
 _WHERE = {
+    "errors": (
+        "CallCancelled", "CallError", "CallTargetNotFound", "CallTimeout", "CannotCross", "JsError", "PythonError", "Released",
+        "RemoteError", "ServiceBusy", "WorkerLost",
+    ),
+    "marks": ("batch", "idempotent", "quick", "timeout"),
+    "remote": ("node",),
     "pubsub": ("Presence", "Subscription", "TopicsFull", "presence", "publish", "socket", "subscribe", "topics"),
     "sockets": ("Handshake", "Refused", "Sockets", "WebSocket"),
     "sse": ("Event", "EventStream"),
