@@ -1,5 +1,7 @@
 """Starts a Bireme worker: `python launch.py module:attribute [arguments of the application]`.
 
+`--calls` instead starts one that takes calls alone, `--script script.py [arguments]` runs a script.
+
 The front runs this file with the application's own interpreter. It knows nothing but how to find the
 package beside it without leaving a trace of that on the application's import path.
 """

@@ -169,6 +169,7 @@ def test_an_exception_is_a_reset_with_its_traceback(app):
     assert response.status is None
     code, text = response.reset
     assert code == INTERNAL and text.rstrip().endswith("ValueError: raised on purpose")
+    assert text.startswith("Traceback") and "raw_wsgi.py" in text
     assert app.fetch().status == 200
 
 

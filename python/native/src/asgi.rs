@@ -308,7 +308,7 @@ impl AsgiLink {
 
     /// Says in the worker's log what no stream can carry.
     pub fn report(&self, py: Python<'_>, line: &str, error: &PyErr) {
-        if let Err(failure) = self.on_error.bind(py).call1((line, error.value(py))) {
+        if let Err(failure) = self.on_error.bind(py).call1((line, exception(py, error))) {
             failure.write_unraisable(py, None);
         }
     }
@@ -558,11 +558,16 @@ pub fn error_of(task: &Bound<'_, PyAny>) -> PyResult<Option<PyErr>> {
     }
 }
 
+/// The exception, with its traceback: `PyErr` keeps the two apart.
+pub fn exception<'py>(py: Python<'py>, error: &PyErr) -> Bound<'py, PyAny> {
+    error.clone_ref(py).into_value(py).into_bound(py).into_any()
+}
+
 /// The text that Python prints for an uncaught exception, as much of its end as a RESET carries: the
 /// exception itself is in the last line.
 pub fn traceback(py: Python<'_>, error: &PyErr) -> String {
     let format = || -> PyResult<String> {
-        let lines = py.import("traceback")?.call_method1("format_exception", (error.value(py),))?;
+        let lines = py.import("traceback")?.call_method1("format_exception", (exception(py, error),))?;
         PyString::new(py, "").call_method1("join", (lines,))?.extract()
     };
     let text = format().unwrap_or_else(|_| error.to_string());

@@ -183,7 +183,7 @@ pub fn wake(future: &Bound<'_, PyAny>) -> PyResult<()> {
 }
 
 /// The exception that `throw(type[, value[, traceback]])` or `throw(value)` is to raise.
-fn thrown(error: &Bound<'_, PyTuple>) -> PyResult<PyErr> {
+pub fn thrown(error: &Bound<'_, PyTuple>) -> PyResult<PyErr> {
     let kind = error.get_item(0)?;
     if let Ok(value) = error.get_item(1)
         && !value.is_none()

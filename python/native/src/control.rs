@@ -109,7 +109,7 @@ impl Control {
 
     /// The descriptors of the link, for a forked child to let go of.
     fn link_filenos(&self) -> [i32; 2] {
-        [socket::fd(&lock(&self.socket)), self.reader_fd]
+        [socket::fd(&*lock(&self.socket)), self.reader_fd]
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod asgi;
 mod awaitables;
+mod calls;
 mod cell;
 mod channel;
 mod control;
@@ -34,6 +35,17 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<awaitables::Done>()?;
     module.add_class::<awaitables::Receive>()?;
     module.add_class::<awaitables::Send>()?;
+    module.add_class::<calls::link::CallLink>()?;
+    module.add_class::<calls::listener::CallListener>()?;
+    module.add_class::<calls::call::Call>()?;
+    module.add_class::<calls::call::Items>()?;
+    module.add_class::<calls::call::NextItem>()?;
+    module.add_class::<calls::function::Function>()?;
+    module.add_class::<calls::function::RemoteObject>()?;
+    module.add_class::<calls::function::RemoteStream>()?;
+    module.add_class::<calls::function::Route>()?;
+    module.add_class::<calls::incoming::Target>()?;
+    module.add_class::<calls::pool::CallPool>()?;
     module.add_class::<control::Control>()?;
     module.add_class::<exchange::Exchange>()?;
     module.add("ClientDisconnected", module.py().get_type::<exchange::ClientDisconnected>())?;

@@ -308,7 +308,7 @@ impl WsgiPool {
     }
 
     fn report(&self, py: Python<'_>, line: &str, error: &PyErr) {
-        if let Err(failure) = self.on_error.bind(py).call1((line, error.value(py))) {
+        if let Err(failure) = self.on_error.bind(py).call1((line, crate::asgi::exception(py, error))) {
             failure.write_unraisable(py, None);
         }
     }

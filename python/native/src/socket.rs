@@ -133,6 +133,6 @@ pub fn connect(path: &str, hello: &str) -> Result<UnixStream> {
 }
 
 /// The descriptor, for the event loop to watch.
-pub fn fd(socket: &UnixStream) -> RawFd {
+pub fn fd(socket: &impl AsRawFd) -> RawFd {
     socket.as_raw_fd()
 }

@@ -11,6 +11,7 @@ import signal
 import warnings
 
 from . import _native, pubsub
+from .accepting import Door
 from .interface import is_coroutine_callable
 from .lifespan import Lifespan
 from .loading import LoadError
@@ -26,25 +27,17 @@ def serve(load, settings, control):
 
     Returns the exit status. Raises LoadError before READY.
     """
-    loop, notes = _event_loop(settings.loop)
+    loop, notes = event_loop(settings.loop)
     asyncio.set_event_loop(loop)
     try:
         return loop.run_until_complete(_serve(load, settings, control, loop, notes))
     finally:
-        _close(loop)
+        close(loop)
 
 
 async def _serve(load, settings, control, loop, notes):
     app = load()
-    drain = asyncio.Event()
-
-    def on_control():
-        if control.answer_pings():
-            drain.set()
-
-    loop.add_reader(control.fileno(), on_control)
-    loop.add_signal_handler(signal.SIGTERM, drain.set)
-
+    drain = watch_control(loop, control)
     lifespan = Lifespan(app, settings.lifespan, settings.lifespan_timeout_ms)
     await lifespan.startup()
     notes += lifespan.notes
@@ -62,7 +55,8 @@ async def _serve(load, settings, control, loop, notes):
         )
         for number in range(settings.links)
     ]
-    let_go_when_forked([link.fileno() for link in links])
+    door = Door(settings)
+    let_go_when_forked([link.fileno() for link in links] + door.filenos())
     # What is loaded by now stays; the collector need not look at it again and again.
     gc.collect()
     gc.freeze()
@@ -70,11 +64,26 @@ async def _serve(load, settings, control, loop, notes):
     for link in links:
         link.open()
     pubsub.use(pubsub.AsgiTopics(links, loop))
+    door.open(loop)
 
     await drain.wait()
+    await door.close()
     await _finish_tasks(links, settings.lifespan_timeout_ms)
     await lifespan.shutdown()
     return 0
+
+
+def watch_control(loop, control):
+    """An event that is set when the front says DRAIN, or SIGTERM comes."""
+    drain = asyncio.Event()
+
+    def on_control():
+        if control.answer_pings():
+            drain.set()
+
+    loop.add_reader(control.fileno(), on_control)
+    loop.add_signal_handler(signal.SIGTERM, drain.set)
+    return drain
 
 
 def _in_coroutine(app):
@@ -104,7 +113,7 @@ async def _finish_tasks(links, timeout_ms):
         await asyncio.wait(late, timeout=1)
 
 
-def _event_loop(choice):
+def event_loop(choice):
     """The loop to serve on, and notes about it."""
     loop = _loop_made_at_import()
     if loop is not None:
@@ -133,7 +142,7 @@ def _loop_made_at_import():
     return None if loop is None or loop.is_closed() else loop
 
 
-def _close(loop):
+def close(loop):
     """End the loop as asyncio.run does, so that generators and executors of the application end, too."""
     try:
         tasks = asyncio.all_tasks(loop)

@@ -18,6 +18,8 @@ class Settings:
     """
 
     __slots__ = (
+        "call_queue_max",
+        "calls_path",
         "dev",
         "factory",
         "interface",
@@ -26,6 +28,7 @@ class Settings:
         "link_path",
         "links",
         "loop",
+        "message_bytes_max",
         "service",
         "threads_max",
         "token",
@@ -40,10 +43,10 @@ THREADS_LIMIT = 1024
 LINKS_LIMIT = 1024
 
 
-def take_settings(environ=os.environ):
+def take_settings(calls_alone, environ=os.environ):
     """Read the settings and remove the private ones, so that no child process takes itself for a worker.
 
-    Raises SettingsError, naming the variable.
+    `calls_alone`: the worker serves no requests. Raises SettingsError, naming the variable.
     """
     settings = Settings()
     try:
@@ -56,8 +59,11 @@ def take_settings(environ=os.environ):
         ) from None
     except ValueError:
         raise SettingsError("BIREME_LINKS is not a number") from None
-    if not 1 <= settings.links <= LINKS_LIMIT:
-        raise SettingsError(f"BIREME_LINKS is {settings.links}; 1 to {LINKS_LIMIT} are possible")
+    if not (settings.links == 0 if calls_alone else 1 <= settings.links <= LINKS_LIMIT):
+        possible = "0 is possible for calls alone" if calls_alone else f"1 to {LINKS_LIMIT} are possible"
+        raise SettingsError(f"BIREME_LINKS is {settings.links}; {possible}")
+    settings.calls_path = environ.pop("BIREME_CALLS", None)
+    environ.pop("BIREME_SELF", None)
     text = environ.pop("BIREME_OPTIONS", "") or "{}"
     try:
         options = json.loads(text)
@@ -75,6 +81,8 @@ def take_settings(environ=os.environ):
     settings.threads_max = _count(
         options, "threads_max", max(4, min(4 * cores, THREADS_DEFAULT_MAX)), 1, THREADS_LIMIT
     )
+    settings.call_queue_max = _count(options, "call_queue_max", 1024, 1, 1_000_000)
+    settings.message_bytes_max = _count(options, "message_bytes_max", 64 << 20, 1024, 1 << 40)
     settings.service = environ.get("BIREME_SERVICE", "")
     settings.worker = environ.get("BIREME_WORKER", "")
     return settings

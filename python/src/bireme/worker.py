@@ -14,16 +14,24 @@ from .settings import SettingsError, take_settings
 
 
 def main(arguments):
-    """Run the worker for `arguments` (target, then the application's own); returns the exit status."""
+    """Run the worker for `arguments`; returns the exit status.
+
+    They are the application's target and its own arguments, or `--calls`, or `--script` and a script with its own.
+    """
+    if arguments[:1] == ["--script"]:
+        from .script import run
+
+        return run(arguments[1:])
+    calls_alone = arguments == ["--calls"]
     try:
-        settings = take_settings()
+        settings = take_settings(calls_alone)
     except SettingsError as error:
         print(f"bireme: {error}", file=sys.stderr)
         return 2
     if not arguments:
         print("bireme: no application named; expected module:attribute", file=sys.stderr)
         return 2
-    _prepare_process(arguments)
+    _prepare_process([""] if calls_alone else arguments)
     pubsub.expect()
     try:
         control = _open_control(settings)
@@ -31,6 +39,10 @@ def main(arguments):
         print(f"bireme: {error}", file=sys.stderr)
         return 1
     try:
+        if calls_alone:
+            from . import calls_worker
+
+            return calls_worker.serve(settings, control)
         return _load_and_serve(arguments[0], settings, control)
     except loading.LoadError as error:
         _fail(control, error)

@@ -15,6 +15,7 @@ import threading
 import time
 
 from . import _native, pubsub
+from .accepting import Door
 from .worker import hello, let_go_when_forked, report
 
 # After DRAIN no request is left, so a thread that has not ended by then hangs in the application.
@@ -63,7 +64,8 @@ def serve(app, settings, control):
         },
         on_error=report,
     )
-    let_go_when_forked(pool.filenos())
+    door = Door(settings)
+    let_go_when_forked(pool.filenos() + door.filenos())
     failure = []
     threads = [
         threading.Thread(target=_run, args=(pool, failure), name=f"bireme-wsgi-{number}", daemon=True)
@@ -85,15 +87,21 @@ def serve(app, settings, control):
         control.ready(json.dumps({"kind": "wsgi", "notes": [f"threads: {settings.threads_max}"]}))
         pool.open()
         pubsub.use(pubsub.WsgiTopics(pool.topics(), settings.links))
+        watched = [control.fileno(), woken, *door.filenos()]
         while not control.answer_pings():
-            select.select([control.fileno(), woken], [], [])
+            readable, _, _ = select.select(watched, [], [])
             with contextlib.suppress(BlockingIOError):
                 os.read(woken, 4096)
+            if door.fileno in readable:
+                # The first caller. From now on, a loop in a thread of its own takes calls.
+                watched.remove(door.fileno)
+                door.open_in_thread()
     except _Drain:
         pass
     finally:
         signal.signal(signal.SIGTERM, _do_nothing)
         signal.set_wakeup_fd(-1)
+    door.close_in_thread()
     pool.stop()
     deadline = time.monotonic() + THREADS_END_TIMEOUT_S
     for thread in threads:
