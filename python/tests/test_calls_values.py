@@ -86,7 +86,7 @@ def test_refuses_what_is_no_value(row):
 scalars = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()) | st.binary() | st.decimals(allow_nan=False) | st.uuids()
     | st.dates() | st.times() | st.timedeltas() | st.datetimes()
-    | st.datetimes(min_value=datetime(2, 1, 1), max_value=datetime(9998, 1, 1), timezones=st.timezones() | st.just(timezone.utc))
+    | st.datetimes(min_value=datetime(2, 1, 1), max_value=datetime(9998, 1, 1), timezones=st.timezones() | st.just(timezone.utc), allow_imaginary=False)
 )
 hashable = st.none() | st.booleans() | st.integers() | st.text() | st.binary() | st.uuids()
 values = st.recursive(

@@ -287,10 +287,15 @@ pub fn deliver(slf: &Bound<'_, CallLink>, stream: u32, value: &Bound<'_, PyAny>)
         // Cancelled meanwhile, or the link is over.
         None => return Ok(()),
     };
-    if flags & FLAG_NEW != 0 || is_plain(value) {
+    if is_plain(value) {
         return finish_value(slf, stream, value);
     }
-    match Form::of(value)? {
+    let form = match Form::of(value)? {
+        // What is to be kept is the object itself, whatever else it can do.
+        Form::AsyncIterable | Form::Iterator if flags & FLAG_NEW != 0 => Form::Value,
+        form => form,
+    };
+    match form {
         Form::Coroutine => {
             if !slf.get().is_own_thread() {
                 return elsewhere(slf, stream, value);
