@@ -33,6 +33,14 @@ function run(name, source, { args = ['--require', path.join(SRC, 'boot.cjs')], e
   return new Promise((resolve) => child.once('close', (code, signal) => resolve({ code, signal, out: out.trim(), err })));
 }
 
+/** Waits for a file that another process writes; its text. */
+async function appears(file) {
+  for (;;) {
+    if (fs.existsSync(file)) return fs.readFileSync(file, 'utf8');
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
 const FUNCTIONS = 'export const add = (a, b) => a + b; export const never = () => new Promise(() => {}); export const apply = (f, x) => f(x);';
 
 
@@ -83,6 +91,43 @@ test('a call that is under way keeps a program alive until its deadline', async 
   assert.equal(code, 0);
 });
 
+const STAGES = [
+  ['a call', 'functions.waits(marker)'],
+  ['a stream', '(async () => { for await (const item of functions.items(marker)) console.log(item); })()'],
+  ['a callback that it was asked for', 'functions.asks(marker, () => new Promise(() => {}))'],
+];
+for (const [what, call] of STAGES) {
+  test(`a caller that is killed in ${what} ends what it had begun`, async () => {
+    const marker = path.join(broker.folder, `marker-${what.replaceAll(' ', '-')}`);
+    const file = broker.write('marking.mjs', `
+      import { signal } from 'bireme';
+      import { writeFileSync } from 'node:fs';
+      const aborted = (running) => new Promise((resolve) => running.addEventListener('abort', resolve));
+      export async function waits(marker) {
+        const ended = aborted(signal());
+        writeFileSync(marker + '.begun', '');
+        await ended;
+        writeFileSync(marker, 'aborted');
+      }
+      export async function* items(marker) {
+        try { writeFileSync(marker + '.begun', ''); for (;;) { yield 1; await new Promise((resolve) => setTimeout(resolve, 1)); } } finally { writeFileSync(marker, 'closed'); }
+      }
+      export async function asks(marker, ask) {
+        writeFileSync(marker + '.begun', '');
+        try { await ask(); } catch (error) { writeFileSync(marker, error.name); }
+      }`);
+    const program = broker.write('killed.cjs', `
+      const { pythonFile } = require(${JSON.stringify(path.join(SRC, 'calls/python.js'))});
+      const functions = pythonFile(${JSON.stringify(file)}), marker = ${JSON.stringify(marker)};
+      ${call};`);
+    const child = spawn(process.execPath, ['--require', path.join(SRC, 'boot.cjs'), program], { env: { ...process.env, ...broker.environment }, stdio: 'ignore' });
+    await appears(`${marker}.begun`);
+    child.kill('SIGKILL');
+    const outcome = { 'a call': 'aborted', 'a stream': 'closed' }[what] ?? 'WorkerLost';
+    assert.equal(await appears(marker), outcome);
+  });
+}
+
 test('a program that no bireme started has a broker of its own', async () => {
   const file = broker.write('functions.mjs', FUNCTIONS);
   const bin = broker.write('bireme', `#!${process.execPath}
@@ -95,7 +140,7 @@ test('a program that no bireme started has a broker of its own', async () => {
     const { add } = pythonFile(${JSON.stringify(file)});
     Promise.all([add(1, 2), add(3, 4)]).then((sums) => console.log(...sums));`, { args: ['--import', path.join(SRC, 'register.mjs')], env: { BIREME_BIN: bin } });
   assert.equal(out, '3 7', err);
-  while (!fs.existsSync(`${broker.folder}/broker-ended`)) await new Promise((resolve) => setTimeout(resolve, 5));
+  await appears(`${broker.folder}/broker-ended`);
 });
 
 test('without any bireme, a call says what to do', async () => {

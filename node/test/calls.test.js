@@ -32,6 +32,12 @@ const FUNCTIONS = `
   export const seen = () => ({ produced, closed });
   export async function* fails() { yield 1; yield 2; throw new RangeError('midway'); }
   export async function* slow() { yield 'first'; await new Promise(() => {}); }
+  export async function* stopped(onEnd) {
+    const running = signal();
+    yield 'first';
+    await new Promise((resolve) => running.addEventListener('abort', resolve));
+    onEnd(running.reason.code);
+  }
   export const apply = (f, ...args) => f(...args);
   export const applyAll = async (f, n) => { let sum = 0; for (let i = 0; i < n; i++) sum += await f(i); return sum; };
   let kept = null;
@@ -379,6 +385,17 @@ test('a slow consumer holds the producer, and a break ends it', async () => {
     if (taken === 1000) break;
   }
   await until(async () => (await functions.seen()).closed === before.closed + 1);
+});
+
+test('a generator that waits hears by its signal that it is to end', async () => {
+  let code;
+  const ended = new Promise((resolve) => {
+    code = resolve;
+  });
+  const stream = await functions.stopped(code);
+  await stream.next();
+  await stream.return();
+  assert.equal(await ended, 'BIREME_CALL_CANCELLED');
 });
 
 test('items longer than a frame, and than the window', async () => {

@@ -105,7 +105,7 @@ class Client {
   /** Sends a call to a worker of its service, once that is known. */
   dispatch(call) {
     const { place } = call.target;
-    if (place.service !== null) {
+    if (place.service?.ended === false) {
       place.service.place(call);
       return;
     }
@@ -154,7 +154,6 @@ class Client {
   #brokerGone() {
     const failure = { code: 'BIREME_NO_BROKER', message: 'the broker has gone, and nobody starts workers any more' };
     for (const service of this.services.values()) service.end(failure);
-    for (const place of this.places.values()) place.service = null;
     this.services.clear();
   }
 

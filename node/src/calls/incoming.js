@@ -156,6 +156,17 @@ class Incoming {
     this.producer.run();
   }
 
+  /** One step of the stream's iterator, whose code may ask for `signal()`. */
+  next(iterator) {
+    const before = current;
+    current = this;
+    try {
+      return iterator.next();
+    } finally {
+      current = before;
+    }
+  }
+
   /** The stream has been sent to its end. */
   over() {
     this.#settle();

@@ -16,6 +16,12 @@ const {
 const DEPTH_MAX = 200;
 /** Strings up to this length are looked at byte by byte; most are ASCII, which is then cut without decoding. */
 const SHORT_STRING_MAX = 64;
+/**
+ * Strings up to this length are cut out of a longer one: V8 copies them, where it would keep the whole alive for the sake
+ * of a longer piece. Cutting is several times as fast as a call into C++.
+ */
+const CUT_MAX = 12;
+const WINDOW_BYTES = 4096;
 const KEY_BYTES_MAX = 32;
 /** Keys of objects that have been seen, by a hash of their bytes, so that a busy shape's are made once. */
 const KEYS_KEPT = 1024;
@@ -32,6 +38,9 @@ let at = 0;
 let limit = 0;
 let depth = 0;
 let handles = null;
+// A stretch of the source as a string, of which short ones are cut.
+let window = '';
+let windowStart = 0;
 
 function begin(buffer, start, end, whose) {
   source = buffer;
@@ -39,6 +48,8 @@ function begin(buffer, start, end, whose) {
   limit = end;
   depth = 0;
   handles = whose;
+  window = '';
+  windowStart = start;
 }
 
 function finish() {
@@ -156,12 +167,21 @@ function text(length) {
   if (length <= SHORT_STRING_MAX) {
     let i = start;
     while (i < at && source[i] < 0x80) i++;
-    if (i === at) return source.latin1Slice(start, at);
+    if (i === at) return length <= CUT_MAX ? cut(start) : source.latin1Slice(start, at);
   }
   const value = source.utf8Slice(start, at);
   // What is no UTF-8 has been replaced.
   if (value.includes('\ufffd') && !isUtf8(source.subarray(start, at))) malformed('text that is not UTF-8');
   return value;
+}
+
+/** ASCII from `start` to where we are. */
+function cut(start) {
+  if (at > windowStart + window.length) {
+    windowStart = start;
+    window = source.latin1Slice(start, Math.min(start + WINDOW_BYTES, limit));
+  }
+  return window.slice(start - windowStart, at - windowStart);
 }
 
 function array(length) {

@@ -21,6 +21,7 @@ class Service {
     this.inFlightMax = options.in_flight_max;
     this.messageBytesMax = options.message_bytes_max;
     memory.configure(options);
+    this.ended = false;
     this.workers = [];
     this.turn = 0;
     this.shunned = 0;
@@ -150,6 +151,7 @@ class Service {
 
   /** The broker is gone; nobody will tell of workers any more. */
   end(failure) {
+    this.ended = true;
     for (const call of [...this.waiting]) {
       this.forget(call);
       call.fail(failure);

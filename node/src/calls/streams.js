@@ -191,7 +191,7 @@ class Producer {
     try {
       let turn = 0;
       while (!this.over) {
-        const next = iterator.next();
+        const next = incoming.next(iterator);
         const step = typeof next?.then === 'function' ? await next : next;
         if (this.over) return;
         if (step.done === true) break;
