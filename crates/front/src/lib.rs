@@ -40,7 +40,7 @@ use link::{Command, Event};
 use tokio::sync::mpsc;
 
 pub use active::Unusable;
-pub use listen::{BindError, Bound};
+pub use listen::{BindError, Bound, Inherited};
 pub use tls::Error as TlsError;
 
 use crate::access_log::AccessLog;

@@ -14,9 +14,19 @@ const BACKLOG: i32 = 4096;
 /// One front thread's share of a listener.
 #[derive(Debug)]
 pub enum Listener {
-    /// Its own socket; the kernel spreads connections over the threads' sockets (SO_REUSEPORT).
+    /// Its own socket; the kernel spreads connections over the threads' sockets (SO_REUSEPORT). Inherited: the one socket
+    /// of all threads.
     Tcp(TcpListener),
     /// The one socket that all threads accept from.
+    Unix(UnixListener),
+}
+
+/// A listening socket that somebody else has opened.
+#[derive(Debug)]
+pub enum Inherited {
+    /// Of TCP.
+    Tcp(TcpListener),
+    /// A Unix stream socket; its file is not ours to remove.
     Unix(UnixListener),
 }
 
@@ -58,12 +68,44 @@ impl std::error::Error for BindError {}
 impl Bound {
     /// Opens every address once for each of `threads` threads.
     pub fn open(listen: &[Listen], threads: usize) -> Result<Bound, BindError> {
-        let mut bound =
-            Bound { per_thread: (0..threads).map(|_| Vec::new()).collect(), addresses: vec![], unix_paths: vec![] };
+        let mut bound = Bound::empty(threads);
         for address in listen {
             bound.open_one(address).map_err(|error| BindError { address: address.clone(), error })?;
         }
         Ok(bound)
+    }
+
+    /// Takes over sockets; all of `threads` threads accept from each.
+    ///
+    /// # Errors
+    /// When a socket can't be shared or has no address.
+    pub fn adopt(sockets: Vec<Inherited>, threads: usize) -> io::Result<Bound> {
+        let mut bound = Bound::empty(threads);
+        for socket in sockets {
+            let address = match &socket {
+                Inherited::Tcp(listener) => {
+                    listener.set_nonblocking(true)?;
+                    Listen::Tcp(listener.local_addr()?)
+                }
+                Inherited::Unix(listener) => {
+                    listener.set_nonblocking(true)?;
+                    let address = listener.local_addr()?;
+                    Listen::Unix(address.as_pathname().map_or_else(|| PathBuf::from("(unnamed)"), Into::into))
+                }
+            };
+            for listeners in &mut bound.per_thread {
+                listeners.push(match &socket {
+                    Inherited::Tcp(listener) => Listener::Tcp(listener.try_clone()?),
+                    Inherited::Unix(listener) => Listener::Unix(listener.try_clone()?),
+                });
+            }
+            bound.addresses.push(address);
+        }
+        Ok(bound)
+    }
+
+    fn empty(threads: usize) -> Bound {
+        Bound { per_thread: (0..threads).map(|_| Vec::new()).collect(), addresses: vec![], unix_paths: vec![] }
     }
 
     /// The addresses as they are, port 0 replaced by the chosen one.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use config::{Listen, LogFormat, Settings, Severity};
-use front::{Bound, Commands, Front};
+use front::{Bound, Commands, Front, Inherited};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use supervise::{Handle, Plan, Purpose, RunDirectory, ServiceStatus, StartError, Supervisor, Threads, find_runtime};
@@ -16,12 +16,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::arguments::ServeArguments;
 use crate::control::{self, Asked, Request, Status, url};
-use crate::{Stop, load, log};
+use crate::{Stop, load, log, systemd};
 
 /// Serves until it is told to stop. Exit status 0 after a drain in time, 1 if a service did not start, 130 when the drain
 /// was cut short.
 pub fn run(arguments: ServeArguments) -> Result<ExitCode, Stop> {
     let started = Instant::now();
+    let inherited = systemd::sockets()?;
     let resolved = load::settings(&arguments)?;
     verify(&resolved.settings)?;
     let settings = Arc::new(resolved.settings);
@@ -35,7 +36,7 @@ pub fn run(arguments: ServeArguments) -> Result<ExitCode, Stop> {
         .build()
         .map_err(|error| Stop::Failed(format!("the runtime cannot be made: {error}")))?;
     let json = settings.log.format == LogFormat::Json;
-    let status = runtime.block_on(async { Server::start(arguments, settings, started)?.serve().await });
+    let status = runtime.block_on(async { Server::start(arguments, settings, started, inherited)?.serve().await });
     // A drain that a second signal has overtaken is still waiting in a thread; nobody waits for it.
     runtime.shutdown_background();
     let status = match status {
@@ -144,7 +145,12 @@ enum Started {
 impl Server {
     /// Opens the sockets before any worker is started: an address in use should cost nothing. Clients are accepted
     /// from the start; their requests wait for the first worker.
-    fn start(arguments: ServeArguments, settings: Arc<Settings>, started: Instant) -> Result<Server, Stop> {
+    fn start(
+        arguments: ServeArguments,
+        settings: Arc<Settings>,
+        started: Instant,
+        inherited: Vec<Inherited>,
+    ) -> Result<Server, Stop> {
         let failed = |what: &str| {
             let what = what.to_owned();
             move |error: io::Error| Stop::Failed(format!("{what}: {error}"))
@@ -154,7 +160,12 @@ impl Server {
         let plan = plan(&settings, &runtime)?;
         let folder = RunDirectory::create(settings.runtime_dir.as_deref()).map_err(failed("no folder for sockets"))?;
         let (path, folder) = (folder.path().to_owned(), Arc::new(folder));
-        let bound = Bound::open(&settings.listen, settings.threads).map_err(|error| Stop::Failed(error.to_string()))?;
+        let bound = if inherited.is_empty() {
+            Bound::open(&settings.listen, settings.threads).map_err(|error| Stop::Failed(error.to_string()))?
+        } else {
+            tracing::info!("the service manager has opened the sockets; `listen` is not used");
+            Bound::adopt(inherited, settings.threads).map_err(failed("an inherited socket can't be used"))?
+        };
         let (listen, unix_paths) = (bound.addresses().to_vec(), bound.unix_paths().to_vec());
         let control = control::listen(&path).map_err(failed("the control socket cannot be opened"))?;
         let (front, events) = Front::start(settings.clone(), bound).map_err(|error| Stop::Failed(error.to_string()))?;
@@ -258,6 +269,7 @@ impl Server {
             tracing::info!("Ctrl-C stops; `bireme reload` takes up new code, `bireme status` shows the workers");
         }
         tracing::info!("ready on {} after {took} ms", addresses.join(" and "));
+        systemd::ready(&format!("serving on {}", addresses.join(" and ")));
     }
 
     fn addresses(&self) -> Vec<String> {
@@ -288,7 +300,9 @@ impl Server {
     async fn reload(&mut self, why: &str) -> Result<Value, String> {
         let began = Instant::now();
         tracing::info!("{why}: starting new workers beside the old");
+        systemd::reloading();
         let result = self.try_reload().await;
+        systemd::ready(if result.is_ok() { "reloaded" } else { "the reload failed; serving as before" });
         match &result {
             Ok(warnings) => {
                 let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -369,6 +383,7 @@ impl Server {
 
     /// Lets requests end, then workers; a second signal ends both at once.
     async fn stop(&mut self) -> Result<ExitCode, Stop> {
+        systemd::stopping();
         let front = lock(&self.front).take();
         let (deadline, supervisor) = (self.settings.timeouts.drain, self.supervisor.clone());
         let drain = async move {
