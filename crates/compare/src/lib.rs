@@ -3,12 +3,14 @@
 //! `statistics`, `equality`, `measures` and `document` are pure: they know no process, socket or clock. `functions` launches what is
 //! compared. This crate does not know where interpreters are found or how `bireme.toml` is read: the binary says.
 
+pub mod code;
 pub mod document;
 pub mod equality;
 pub mod functions;
 pub mod machine;
 pub mod measures;
 pub mod processes;
+pub mod report;
 pub mod statistics;
 pub mod table;
 

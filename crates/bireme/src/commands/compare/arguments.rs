@@ -7,10 +7,12 @@ use clap::{Args, Subcommand};
 pub const EXAMPLES: &str = "\
 Examples:
   bireme compare ./score.js:score ./score.py:score --input cases.jsonl
+  bireme compare report bireme-compare/2026-11-24T10-00-00/compare.json
 
 Answers are compared before anything is timed; while they differ, there is no verdict on speed.
 Every launch is a fresh process; verdicts rest on launches, not on calls. Results go to --out:
-compare.json with everything that was measured, by the schema docs/compare.schema.json.";
+compare.json with everything that was measured, by the schema docs/compare.schema.json, and
+compare.html, the report for people.";
 
 #[derive(Clone, Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, after_help = EXAMPLES, arg_required_else_help = true)]
@@ -31,7 +33,21 @@ pub struct CompareArguments {
 }
 
 #[derive(Clone, Debug, Subcommand)]
-pub enum CompareCommand {}
+pub enum CompareCommand {
+    /// Write the report of a compare.json anew
+    Report(ReportArguments),
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct ReportArguments {
+    /// What a run left
+    #[arg(value_name = "COMPARE.JSON")]
+    pub file: PathBuf,
+
+    /// File to write [default: beside the first, ending in .html]
+    #[arg(short, long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
 
 /// How anything is measured.
 #[derive(Clone, Debug, Default, Args)]

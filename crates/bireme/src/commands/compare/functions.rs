@@ -89,7 +89,12 @@ impl Target {
         let folder = self.file.parent().unwrap_or(Path::new("/"));
         let interpreter = interpreter(self.language, folder, arguments)?;
         let launcher = launcher(name, &interpreter, &self.file, &self.function, arguments)?;
-        Ok((side(name, &interpreter, &self.text), launcher))
+        let mut side = side(name, &interpreter, &self.text);
+        match compare::code::measure(&self.file, folder, Some(&interpreter.path)) {
+            Ok(code) => side.code = Some(code),
+            Err(why) => side.facts.push(format!("code not measured: {why}")),
+        }
+        Ok((side, launcher))
     }
 }
 

@@ -3,14 +3,18 @@
 pub mod arguments;
 mod functions;
 mod progress;
+mod report;
 mod session;
 
 use std::process::ExitCode;
 
 use crate::Stop;
-use arguments::CompareArguments;
+use arguments::{CompareArguments, CompareCommand};
 
 /// Exit status 0 when the run went as planned, 1 when it failed, 130 when it was interrupted; results are kept in all cases.
 pub fn run(arguments: &CompareArguments) -> Result<ExitCode, Stop> {
-    functions::run(arguments)
+    match &arguments.what {
+        Some(CompareCommand::Report(arguments)) => report::run(arguments),
+        None => functions::run(arguments),
+    }
 }

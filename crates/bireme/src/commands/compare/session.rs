@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use compare::document::{Document, Effort, Finding, Kind, SCHEMA_VERSION, Settings, Side};
-use compare::{Cancel, Outcome, machine, table};
+use compare::{Cancel, Outcome, machine, report, table};
 use supervise::{Interpreter, Language, Surroundings, find_node, find_python};
 
 use super::arguments::MeasureArguments;
@@ -71,7 +71,8 @@ impl Session {
         self.save()?;
         progress::clear();
         let mut text = table::render(&self.document);
-        text.push_str(&format!("\nresults: {}\n", self.folder.join("compare.json").display()));
+        let file = |name: &str| self.folder.join(name).display().to_string();
+        text.push_str(&format!("\nreport:  {}\nresults: {}\n", file("compare.html"), file("compare.json")));
         // Whoever reads may have gone, and the results are on disk.
         let _ = std::io::stdout().write_all(text.as_bytes());
         Ok(match &self.document.interrupted {
@@ -86,12 +87,15 @@ impl Session {
         self.document.took_seconds = self.began.elapsed().as_secs_f64();
         let text = serde_json::to_string_pretty(&self.document)
             .map_err(|error| Stop::Failed(format!("the results cannot be written as JSON: {error}")))?;
-        write(&self.folder.join("compare.json"), &text)
+        write(&self.folder.join("compare.json"), &text)?;
+        write(&self.folder.join("compare.html"), &report::render(&self.document).map_err(Stop::Failed)?)
     }
 }
 
-fn write(path: &Path, text: &str) -> Result<(), Stop> {
-    let beside = path.with_extension("json.new");
+/// Writes beside and renames.
+pub fn write(path: &Path, text: &str) -> Result<(), Stop> {
+    let mut beside = path.to_owned().into_os_string();
+    beside.push(".new");
     std::fs::write(&beside, text)
         .and_then(|()| std::fs::rename(&beside, path))
         .map_err(|error| Stop::Failed(format!("{} cannot be written: {error}", path.display())))
