@@ -1,7 +1,7 @@
 //! The segments of this process, and the blocks in them.
 
 use crate::layout::{Full, Layout, Limits, Placement};
-use crate::segment::{Pointer, Segment};
+use crate::segment::{Address, Pointer, Segment};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -158,6 +158,11 @@ impl Block {
     /// Its length.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Where others find its segment.
+    pub fn address(&self) -> Address {
+        self.segment.address()
     }
 
     /// Where `bytes` bytes from `offset` of it lie in this process, for as long as the block is kept; `None` unless they are

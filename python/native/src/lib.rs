@@ -14,6 +14,7 @@ mod environ;
 mod exchange;
 mod fields;
 mod input;
+mod memory;
 mod pool;
 mod pubsub;
 mod reader;
@@ -50,6 +51,9 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<exchange::Exchange>()?;
     module.add("ClientDisconnected", module.py().get_type::<exchange::ClientDisconnected>())?;
     module.add_class::<input::Input>()?;
+    module.add_class::<memory::Memory>()?;
+    module.add_function(wrap_pyfunction!(memory::configure_memory, module)?)?;
+    module.add_function(wrap_pyfunction!(memory::memory_sample, module)?)?;
     module.add_class::<pool::WsgiPool>()?;
     module.add_class::<pubsub::WsgiTopics>()?;
     module.add_function(wrap_pyfunction!(pubsub::topic_link, module)?)?;

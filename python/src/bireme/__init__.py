@@ -12,8 +12,9 @@ __version__ = "0.1.0"
 _WHERE = {
     "errors": (
         "CallCancelled", "CallError", "CallTargetNotFound", "CallTimeout", "CannotCross", "JsError", "PythonError", "Released",
-        "RemoteError", "ServiceBusy", "WorkerLost",
+        "RemoteError", "ServiceBusy", "SharedMemoryFull", "WorkerLost",
     ),
+    "arrays": ("shared",),
     "marks": ("batch", "idempotent", "quick", "timeout"),
     "remote": ("node",),
     "pubsub": ("Presence", "Subscription", "TopicsFull", "presence", "publish", "socket", "subscribe", "topics"),

@@ -80,3 +80,4 @@ class Door:
         calls.configure(
             threads_max=settings.threads_max, queue_max=settings.call_queue_max, message_bytes_max=settings.message_bytes_max
         )
+        calls.configure_memory(settings.shared_memory)

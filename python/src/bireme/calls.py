@@ -33,6 +33,7 @@ class Service:
         self.timeout_ms = int(options.get("timeout_ms", 30_000))
         self.in_flight_max = int(options.get("in_flight_max", 1024))
         self.message_bytes_max = int(options.get("message_bytes_max", MESSAGE_BYTES_DEFAULT))
+        configure_memory(options)
         self.route = _native.Route(self.timeout_ms)
         self.links = {}
         self.changed = asyncio.Event()
@@ -131,8 +132,11 @@ class Hub:
 
     def _connect_worker(self, service, path, worker):
         hello = {"token": self._token, "link": "call", "from": process_name(), "pid": os.getpid(), "language": "python"}
+        sample = _native.memory_sample()
+        if sample is not None:
+            hello["memory"] = sample
         link = _native.CallLink.connect(
-            path, json.dumps(hello), peer=worker, event_loop=self.loop, hub=self, pool=self.pool,
+            path, json.dumps(hello), shares=sample is not None, peer=worker, event_loop=self.loop, hub=self, pool=self.pool,
             in_flight_max=service.in_flight_max, message_bytes_max=service.message_bytes_max,
         )
         self._begin(link)
@@ -155,6 +159,12 @@ class Hub:
         """A call whose link has ended before it began, or that may be made twice."""
         self.loop.call_soon_threadsafe(self.place_soon, call, call.function_place)
 
+    def link_ready(self, link):
+        """Both sides know now whether memory can be shared: calls may go there."""
+        for service in self._services.values():
+            if link in service.links.values():
+                self._links_changed(service)
+
     def link_closed(self, link, reason):
         self.links.discard(link)
         self.accepted.discard(link)
@@ -168,15 +178,16 @@ class Hub:
             report(f"a call link is over: {reason}")
 
     def is_welcome(self, text, version):
-        """Whether a HELLO has the right version and secret."""
+        """What a HELLO with the right version and secret says, else None."""
         try:
             hello = json.loads(text)
         except ValueError:
-            return False
-        return (
+            return None
+        right = (
             version == _native.PROTOCOL_VERSION and isinstance(hello, dict) and hello.get("link") == "call"
             and bool(self._token) and hello.get("token") == self._token
         )
+        return hello if right else None
 
     target = staticmethod(targets.target)
     target_of = staticmethod(targets.target_of)
@@ -263,6 +274,13 @@ _for_threads = None
 _pool = None
 _settings = {"threads_max": THREADS_DEFAULT, "queue_max": QUEUE_DEFAULT, "message_bytes_max": MESSAGE_BYTES_DEFAULT}
 _FILENOS = weakref.WeakSet()
+
+
+def configure_memory(options):
+    """Takes what RESOLVED or BIREME_SELF says of shared memory."""
+    least, most = options.get("shared_bytes_min"), options.get("shared_bytes_max")
+    if least is not None and most is not None:
+        _native.configure_memory(int(least), int(most))
 
 
 def configure(**settings):

@@ -77,6 +77,12 @@ class Released(CallError):
     code = "BIREME_RELEASED"
 
 
+class SharedMemoryFull(CallError, MemoryError):
+    """No room for shared memory."""
+
+    code = "BIREME_SHARED_FULL"
+
+
 class RemoteError(CallError):
     """What the called function raised.
 
@@ -114,7 +120,7 @@ class PythonError(RemoteError):
 
 _BY_CODE = {
     kind.code: kind
-    for kind in (CallTimeout, CallCancelled, ServiceBusy, WorkerLost, CallTargetNotFound, CannotCross, Released)
+    for kind in (CallTimeout, CallCancelled, ServiceBusy, WorkerLost, CallTargetNotFound, CannotCross, Released, SharedMemoryFull)
 } | {"BIREME_TOO_LARGE": CannotCross, "BIREME_UNAVAILABLE": CallError, "BIREME_NO_BROKER": CallError}
 _BY_LANGUAGE = {"javascript": JsError, "python": PythonError}
 

@@ -30,6 +30,7 @@ class Settings:
         "loop",
         "message_bytes_max",
         "service",
+        "shared_memory",
         "threads_max",
         "token",
         "worker",
@@ -63,7 +64,7 @@ def take_settings(calls_alone, environ=os.environ):
         possible = "0 is possible for calls alone" if calls_alone else f"1 to {LINKS_LIMIT} are possible"
         raise SettingsError(f"BIREME_LINKS is {settings.links}; {possible}")
     settings.calls_path = environ.pop("BIREME_CALLS", None)
-    environ.pop("BIREME_SELF", None)
+    settings.shared_memory = _shared_memory(environ.pop("BIREME_SELF", "") or "{}")
     text = environ.pop("BIREME_OPTIONS", "") or "{}"
     try:
         options = json.loads(text)
@@ -86,6 +87,15 @@ def take_settings(calls_alone, environ=os.environ):
     settings.service = environ.get("BIREME_SERVICE", "")
     settings.worker = environ.get("BIREME_WORKER", "")
     return settings
+
+
+def _shared_memory(text):
+    """Of BIREME_SELF, what it says of shared memory: protocol/calls.md."""
+    try:
+        told = json.loads(text)
+    except ValueError as error:
+        raise SettingsError(f"BIREME_SELF is not JSON: {error}") from None
+    return {name: value for name, value in told.items() if name.startswith("shared_")}
 
 
 def _one_of(options, key, choices):

@@ -6,10 +6,12 @@
 import ast
 import datetime
 import functools
+import math
 import re
 import sys
 import types
 
+from ._native import Memory
 from .errors import CannotCross
 
 # Of the arrays' types, those that JavaScript has, by NumPy's `dtype.str`, with their tags (RFC 8746).
@@ -21,6 +23,8 @@ _DTYPE_OF_TAG = {tag: dtype for dtype, tag in _TAG_OF_DTYPE.items()} | {68: "|u1
 _TYPECODE_OF_DTYPE = {
     "|u1": "B", "<u2": "H", "<u4": "I", "<u8": "Q", "|i1": "b", "<i2": "h", "<i4": "i", "<i8": "q", "<f4": "f", "<f8": "d",
 }
+# No setting makes less than this cross in shared memory, unless it lies there already.
+SHARED_BYTES_LEAST = 4096
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 _SECOND = datetime.timedelta(seconds=1)
 
@@ -109,20 +113,32 @@ def _reduce_array(array):
         return None
     tag = _TAG_OF_DTYPE.get(dtype.str) if array.ndim == 1 else None
     if tag is not None:
-        return tag, array.tobytes()
+        return tag, _bytes_of(array)
     name = str(dtype.descr) if dtype.fields else dtype.str
-    return 39003, [name, list(array.shape), array.tobytes()]
+    return 39003, [name, list(array.shape), _bytes_of(array)]
+
+
+def _bytes_of(array):
+    # An array that has its memory itself, and little of it, is the usual case.
+    if array.base is None and array.nbytes < SHARED_BYTES_LEAST:
+        return array.tobytes()
+    from .arrays import crossing
+
+    return crossing(array)
 
 
 def _restore_typed(tag, data):
     dtype = _DTYPE_OF_TAG.get(tag)
-    if dtype is None or not isinstance(data, bytearray):
+    if dtype is None or not isinstance(data, (bytearray, Memory)):
         raise ValueError(f"tag {tag} is none of an array")
-    if len(data) % int(dtype[-1]):
-        raise ValueError(f"an array of {dtype} in {len(data)} bytes")
+    length, rest = divmod(_length(data), int(dtype[-1]))
+    if rest:
+        raise ValueError(f"an array of {dtype} in {_length(data)} bytes")
     numpy = _numpy()
     if numpy is not None:
-        return numpy.frombuffer(data, dtype)
+        return _array_over(data, numpy.dtype(dtype), (length,))
+    if isinstance(data, Memory):
+        data = data.tobytes()
     import array
 
     if dtype not in _TYPECODE_OF_DTYPE:
@@ -140,9 +156,23 @@ def _restore_array(tag, form):
         raise ValueError("an array of objects")
     if not all(type(length) is int and length >= 0 for length in shape):
         raise ValueError("a shape that is none")
-    if len(data) == 0:
+    if len(shape) and math.prod(shape) * dtype.itemsize != _length(data):
+        raise ValueError(f"an array of shape {shape} in {_length(data)} bytes")
+    if _length(data) == 0:
         return numpy.zeros(shape, dtype)
-    return numpy.frombuffer(data, dtype).reshape(shape)
+    return _array_over(data, dtype, shape)
+
+
+def _length(data):
+    return data.nbytes if isinstance(data, Memory) else len(data)
+
+
+def _array_over(data, dtype, shape):
+    if isinstance(data, Memory):
+        from .arrays import over
+
+        return over(data, dtype, shape)
+    return _numpy().frombuffer(data, dtype).reshape(shape)
 
 
 @functools.cache
@@ -177,8 +207,16 @@ def _restore_arrow(tag, data):
         import pyarrow.ipc
     except ImportError:
         raise CannotCross("an Arrow table needs pyarrow here: install it") from None
+    if isinstance(data, Memory):
+        # The table's columns keep the memory.
+        data = pyarrow.foreign_buffer(data.address, data.nbytes, data)
     with pyarrow.ipc.open_stream(data) as reader:
         return reader.read_all()
+
+
+def _restore_bytes(tag, memory):
+    # Bytes that both sides see are an array, for bytes can't change.
+    return memory.tobytes() if _numpy() is None else _restore_typed(64, memory)
 
 
 def _reduce_datetime(value):
@@ -358,6 +396,7 @@ _RESTORERS = {
     37: _restore_uuid,
     35: _restore_pattern,
     39003: _restore_array,
+    39004: _restore_bytes,
     39005: _restore_arrow,
     39007: _restore_error,
 } | {tag: _restore_typed for tag in range(64, 88)}

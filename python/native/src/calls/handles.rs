@@ -3,6 +3,7 @@
 use super::link::CallLink;
 use super::{NumberMap, raise};
 use crate::calls::function::{Function, RemoteObject, RemoteStream};
+use crate::memory::Account;
 use crate::values::{Handles, Reference};
 use pyo3::prelude::*;
 use std::sync::Arc;
@@ -94,6 +95,10 @@ impl Drop for Handle {
 }
 
 impl Handles for Bound<'_, CallLink> {
+    fn memory(&self) -> Option<&Account> {
+        Some(self.get().memory())
+    }
+
     fn known(&self, object: &Bound<'_, PyAny>) -> PyResult<Option<Reference>> {
         let handle = match object.cast::<RemoteObject>() {
             Ok(object) => Some(object.get().handle()),

@@ -478,7 +478,7 @@ pub fn finish_value(slf: &Bound<'_, CallLink>, stream: u32, value: &Bound<'_, Py
     let mut payload = Vec::with_capacity(128);
     let mut encoder = Encoder::new(&mut payload, slf);
     let encoded = if flags & FLAG_NEW == 0 { encoder.value(value) } else { encoder.object(value) };
-    let given = std::mem::take(&mut encoder.given);
+    let passed = std::mem::take(&mut encoder.passed);
     let max = slf.get().message_bytes_max();
     let refused = match encoded {
         Err(error) => Some(error),
@@ -486,7 +486,7 @@ pub fn finish_value(slf: &Bound<'_, CallLink>, stream: u32, value: &Bound<'_, Py
         Ok(()) => None,
     };
     if let Some(error) = refused {
-        slf.get().take_back(given)?;
+        slf.get().take_back(passed)?;
         return finish_error(slf, stream, &error);
     }
     let removed = slf.get().state()?.incoming.remove(&stream);
@@ -494,7 +494,7 @@ pub fn finish_value(slf: &Bound<'_, CallLink>, stream: u32, value: &Bound<'_, Py
         CallLink::append(slf, |out| put_message(out, Kind::Result, 0, stream, &payload))?;
         return CallLink::close_if_idle(slf);
     }
-    slf.get().take_back(given)
+    slf.get().take_back(passed)
 }
 
 /// Answers with an error.

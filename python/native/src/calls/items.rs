@@ -49,10 +49,10 @@ impl Sending {
         bytes.clear();
         let mut encoder = Encoder::new(&mut bytes, link);
         let encoded = encoder.item(item);
-        let given = std::mem::take(&mut encoder.given);
+        let passed = std::mem::take(&mut encoder.passed);
         let too_large = bytes.len() > PAYLOAD_MAX;
         if encoded.is_err() || too_large {
-            link.get().take_back(given)?;
+            link.get().take_back(passed)?;
             encoded?;
             return Err(super::link::too_large_error(slf.py(), "item", bytes.len(), PAYLOAD_MAX));
         }

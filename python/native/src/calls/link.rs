@@ -14,14 +14,16 @@ use crate::calls::function::{Function, Target};
 use crate::cell::Cell;
 use crate::socket::{self, Input, Output, ReadOutcome};
 use crate::task::TaskStarter;
-use crate::values::{DecodeError, Decoder, Encoder};
+use crate::memory::{self, Account};
+use crate::values::{DecodeError, Decoder, Encoder, NoHandles, Passed};
 use pyo3::exceptions::{PyConnectionError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
 use std::time::Instant;
 use wire::{FLAG_HANDLE, FLAG_IDEMPOTENT, FLAG_KWARGS, FLAG_STREAM, Frame, Kind};
@@ -62,6 +64,9 @@ pub struct CallLink {
     /// Handles of theirs that we hold.
     held: AtomicU32,
     release_scheduled: AtomicBool,
+    memory: Account,
+    /// A weak reference to this link, for what wakes it when memory has to be returned.
+    itself: Arc<PyOnceLock<Py<PyAny>>>,
 }
 
 pub struct State {
@@ -82,6 +87,8 @@ pub struct State {
     pub given: Given,
     /// The first frame must be HELLO, and has not come.
     expects_hello: bool,
+    /// Our HELLO has offered shared memory, and MEMORY has not come: no call goes there before.
+    expects_memory: bool,
     in_turn: bool,
     flush_scheduled: bool,
     blocked: bool,
@@ -139,16 +146,18 @@ pub fn fault<T>(what: impl Into<String>) -> Result<T, Fault> {
 
 #[pymethods]
 impl CallLink {
-    /// Connects to the call socket of a worker and says HELLO with the JSON text `hello`.
+    /// Connects to the call socket of a worker and says HELLO with the JSON text `hello`, which offers shared
+    /// memory if `shares`.
     ///
     /// Raises ConnectionError when it can't be reached.
     #[staticmethod]
     #[allow(clippy::too_many_arguments, reason = "called once, with names")]
-    #[pyo3(signature = (path, hello, *, peer, event_loop, hub, pool, in_flight_max, message_bytes_max))]
+    #[pyo3(signature = (path, hello, *, shares, peer, event_loop, hub, pool, in_flight_max, message_bytes_max))]
     fn connect(
         py: Python<'_>,
         path: &str,
         hello: &str,
+        shares: bool,
         peer: String,
         event_loop: &Bound<'_, PyAny>,
         hub: Py<PyAny>,
@@ -157,7 +166,7 @@ impl CallLink {
         message_bytes_max: usize,
     ) -> PyResult<CallLink> {
         let socket = socket::connect(path, hello).map_err(|error| PyConnectionError::new_err(format!("{peer} at {path}: {error}")))?;
-        CallLink::new(py, socket, true, peer, event_loop, hub, pool, in_flight_max, message_bytes_max)
+        CallLink::new(py, socket, true, shares, peer, event_loop, hub, pool, in_flight_max, message_bytes_max)
     }
 
     /// Accepts a connection; None: none waits.
@@ -173,11 +182,13 @@ impl CallLink {
         message_bytes_max: usize,
     ) -> PyResult<Option<CallLink>> {
         let Some(socket) = listener.accept()? else { return Ok(None) };
-        CallLink::new(py, socket, false, "a caller".to_owned(), event_loop, hub, pool, in_flight_max, message_bytes_max).map(Some)
+        CallLink::new(py, socket, false, false, "a caller".to_owned(), event_loop, hub, pool, in_flight_max, message_bytes_max).map(Some)
     }
 
     /// Begins to read.
     fn open(slf: &Bound<'_, CallLink>) -> PyResult<()> {
+        let weak = slf.py().import("weakref")?.getattr("ref")?.call1((slf,))?;
+        let _ = slf.get().itself.set(slf.py(), weak.unbind());
         let on_readable = slf.getattr(intern!(slf.py(), "on_readable"))?;
         let arguments = (socket::fd(&slf.get().socket), on_readable);
         slf.get().event_loop.bind(slf.py()).call_method1(intern!(slf.py(), "add_reader"), arguments)?;
@@ -367,6 +378,7 @@ impl CallLink {
         py: Python<'_>,
         socket: UnixStream,
         connector: bool,
+        shares: bool,
         peer: String,
         event_loop: &Bound<'_, PyAny>,
         hub: Py<PyAny>,
@@ -375,6 +387,22 @@ impl CallLink {
         message_bytes_max: usize,
     ) -> PyResult<CallLink> {
         socket.set_nonblocking(true)?;
+        let itself: Arc<PyOnceLock<Py<PyAny>>> = Arc::new(PyOnceLock::new());
+        let weak = Arc::clone(&itself);
+        // Memory is let go of by finalizers, at any time and on any thread.
+        let memory = Account::new(move || {
+            Python::try_attach(|py| {
+                let pending = PyErr::take(py);
+                if let Some(Ok(link)) = weak.get(py).map(|weak| weak.bind(py).call0())
+                    && let Ok(link) = link.cast::<CallLink>()
+                {
+                    link.get().release_soon(py, link);
+                }
+                if let Some(error) = pending {
+                    error.restore(py);
+                }
+            });
+        });
         Ok(CallLink {
             socket,
             event_loop: event_loop.clone().unbind(),
@@ -399,6 +427,7 @@ impl CallLink {
                 bound: NumberMap::default(),
                 given: Given::default(),
                 expects_hello: !connector,
+                expects_memory: shares,
                 in_turn: false,
                 flush_scheduled: false,
                 blocked: false,
@@ -409,6 +438,8 @@ impl CallLink {
             released: Mutex::default(),
             held: AtomicU32::new(0),
             release_scheduled: AtomicBool::new(false),
+            memory,
+            itself,
         })
     }
 
@@ -425,10 +456,16 @@ impl CallLink {
         self.message_bytes_max
     }
 
-    /// Calls of ours under way; `None`: it takes no new ones.
+    /// Shared memory.
+    pub fn memory(&self) -> &Account {
+        &self.memory
+    }
+
+    /// Calls of ours under way; `None`: it takes no new ones, or none yet.
     pub fn in_flight(&self) -> PyResult<Option<usize>> {
         let state = self.state.get()?;
-        Ok(if state.closed || state.leaving { None } else { Some(state.outgoing.len()) })
+        let usable = !(state.closed || state.leaving || state.expects_memory);
+        Ok(usable.then(|| state.outgoing.len()))
     }
 
     /// Whether the loop runs on this thread.
@@ -503,10 +540,10 @@ impl CallLink {
         let kwargs = call.get().kwargs(py);
         let mut encoder = Encoder::new(&mut payload, slf);
         let encoded = encoder.arguments(call.get().args(py), kwargs);
-        let given = std::mem::take(&mut encoder.given);
+        let passed = std::mem::take(&mut encoder.passed);
         let too_large = payload.len() > this.message_bytes_max;
         if encoded.is_err() || too_large {
-            this.take_back(given)?;
+            this.take_back(passed)?;
             encoded?;
             return Err(too_large_error(py, "the arguments", payload.len(), this.message_bytes_max));
         }
@@ -599,9 +636,12 @@ impl CallLink {
         Ok(())
     }
 
-    /// Handles that were given for a message that is not sent.
-    pub fn take_back(&self, given: Vec<u32>) -> PyResult<()> {
-        for number in given {
+    /// What a message passes that is not sent.
+    pub fn take_back(&self, passed: Passed) -> PyResult<()> {
+        for lease in passed.leases {
+            self.memory.link().take_back(lease);
+        }
+        for number in passed.handles {
             let dropped = self.state.get()?.given.release(number, 1);
             drop(dropped);
         }
@@ -633,8 +673,12 @@ impl CallLink {
     pub fn let_go(&self, py: Python<'_>, slf: &Py<CallLink>, number: u32) {
         self.held.fetch_sub(1, Ordering::Relaxed);
         self.released.lock().unwrap_or_else(PoisonError::into_inner).push(number);
+        self.release_soon(py, slf.bind(py));
+    }
+
+    fn release_soon(&self, py: Python<'_>, slf: &Bound<'_, CallLink>) {
         if !self.release_scheduled.swap(true, Ordering::Relaxed) {
-            let schedule = || call_soon_threadsafe(self.event_loop.bind(py), (slf.bind(py).getattr(intern!(py, "flush"))?,));
+            let schedule = || call_soon_threadsafe(self.event_loop.bind(py), (slf.getattr(intern!(py, "flush"))?,));
             // A loop that has ended took the link with it.
             let _ = schedule();
         }
@@ -648,6 +692,9 @@ impl CallLink {
             for number in released {
                 let payload = [number.to_le_bytes(), 1u32.to_le_bytes()].concat();
                 state.put(|out| wire::put_frame(out, Kind::Release, 0, 0, 0, &payload));
+            }
+            if let Some(leases) = self.memory.link().returns() {
+                state.put(|out| wire::put_frame(out, Kind::Return, 0, 0, 0, &leases));
             }
         }
         Ok(())
@@ -739,6 +786,9 @@ impl CallLink {
             return match frame.kind {
                 Kind::Bind => self.bind(frame.payload),
                 Kind::Release => self.release(slf, frame.payload),
+                Kind::Memory => self.on_memory(slf, frame),
+                Kind::Return => self.on_return(slf, frame.payload),
+                Kind::Forget => self.memory.link().on_forget(frame.payload).map_err(|violation| Fault::Protocol(violation.0.to_owned())),
                 kind => fault(format!("{kind:?} on stream 0")),
             };
         }
@@ -785,10 +835,52 @@ impl CallLink {
         }
         let text = std::str::from_utf8(frame.payload).map_err(|_| Fault::Protocol("HELLO is not UTF-8".to_owned()))?;
         let welcome = self.hub.bind(slf.py()).call_method1(intern!(slf.py(), "is_welcome"), (text, frame.aux))?;
-        if !welcome.is_truthy()? {
+        let Ok(hello) = welcome.cast::<PyDict>() else {
             return fault("HELLO with another version, or without the secret");
-        }
+        };
         self.state.get()?.expects_hello = false;
+        if let Some(sample) = hello.get_item("memory")? {
+            self.put_memory(slf, &sample, memory::memory_sample(slf.py())?)?;
+        }
+        Ok(())
+    }
+
+    /// Says whether the other side's sample can be opened here, and where ours is.
+    fn put_memory(&self, slf: &Bound<'_, CallLink>, theirs: &Bound<'_, PyAny>, ours: Option<Bound<'_, PyDict>>) -> PyResult<()> {
+        let can_open = memory::sample_of(theirs).is_some_and(|sample| self.memory.link().can_open(sample));
+        let mut payload = Vec::new();
+        if let Some(ours) = ours {
+            Encoder::new(&mut payload, &NoHandles).value(&ours)?;
+        }
+        Self::append(slf, |out| wire::put_frame(out, Kind::Memory, 0, u16::from(can_open), 0, &payload))
+    }
+
+    fn on_memory(&self, slf: &Bound<'_, CallLink>, frame: &Frame<'_>) -> Result<(), Fault> {
+        let py = slf.py();
+        self.memory.set_lends(frame.aux == 1);
+        if !std::mem::take(&mut self.state.get()?.expects_memory) {
+            return Ok(());
+        }
+        let theirs = if frame.payload.is_empty() {
+            py.None().into_bound(py)
+        } else {
+            match Decoder::new(py, frame.payload, &NoHandles).value() {
+                Ok(theirs) => theirs,
+                Err(DecodeError::Malformed(what)) => return fault(what),
+                Err(DecodeError::Unusable(error)) => return Err(error.into()),
+            }
+        };
+        self.put_memory(slf, &theirs, None)?;
+        self.hub.bind(py).call_method1(intern!(py, "link_ready"), (slf,))?;
+        Ok(())
+    }
+
+    fn on_return(&self, slf: &Bound<'_, CallLink>, payload: &[u8]) -> Result<(), Fault> {
+        let memory = self.memory.link();
+        memory.on_return(payload).map_err(|violation| Fault::Protocol(violation.0.to_owned()))?;
+        if let Some(ids) = memory.forgets() {
+            Self::append(slf, |out| wire::put_frame(out, Kind::Forget, 0, 0, 0, &ids))?;
+        }
         Ok(())
     }
 
@@ -966,6 +1058,7 @@ impl CallLink {
             event_loop.call_method1(intern!(py, "remove_writer"), (fd,))?;
         }
         let _ = this.socket.shutdown(std::net::Shutdown::Both);
+        this.memory.close();
         this.hub.bind(py).call_method1(intern!(py, "link_closed"), (slf, reason))?;
         for (_, entry) in outgoing {
             Self::lose(slf, entry, written)?;

@@ -1,6 +1,8 @@
 //! CBOR to Python objects. Everything here checks before it believes: the bytes come from another process.
 
-use super::{DEPTH_MAX, Handles, rare, tags};
+use super::{DEPTH_MAX, Handles, cannot_cross, rare, tags};
+use crate::memory::Memory;
+use ::memory::{Address, BorrowError, Reference, Violation};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyList, PySet, PyString, PyTuple};
@@ -200,7 +202,17 @@ impl<'a, 'py> Decoder<'a, 'py> {
                     None => Err(DecodeError::Unusable(released(py))),
                 };
             }
-            tags::TYPED_FIRST..=tags::TYPED_LAST | tags::ND_ARRAY => {
+            tags::MEMORY => {
+                let memory = self.memory()?;
+                if self.writable {
+                    return Ok(Bound::new(py, memory).map_err(DecodeError::Unusable)?.into_any());
+                }
+                if !memory.is_shared() {
+                    return Ok(PyBytes::new(py, &memory.to_vec()).into_any());
+                }
+                Bound::new(py, memory).map_err(DecodeError::Unusable)?.into_any()
+            }
+            tags::TYPED_FIRST..=tags::TYPED_LAST | tags::ND_ARRAY | tags::ARROW => {
                 self.writable = true;
                 let inner = self.value();
                 self.writable = false;
@@ -214,6 +226,37 @@ impl<'a, 'py> Decoder<'a, 'py> {
         };
         let restore = rare(py).map_err(DecodeError::Unusable)?.restore.bind(py);
         restore.call1((tag, inner)).map_err(|error| judged(py, error))
+    }
+
+    /// The memory that a reference names.
+    fn memory(&mut self) -> Decoded<Memory> {
+        let (major, count) = self.head()?;
+        if major != 4 || (count != 3 && count != 8) {
+            return malformed("a reference to memory that is none");
+        }
+        let mut numbers = [0; 7];
+        for number in &mut numbers[..(count as usize).min(7)] {
+            *number = self.head_of(0, "a reference to memory that is no number")?;
+        }
+        let small = |number: u64| u32::try_from(number).or_else(|_| malformed("a reference to memory beyond 32 bits"));
+        let lease = small(numbers[0])?;
+        let Some(account) = self.handles.memory() else { return malformed("a reference to memory where none can be") };
+        if count == 3 {
+            let home = account.home(lease, numbers[1], numbers[2]);
+            return home.map_or_else(|| malformed("a reference to memory that is not lent"), Ok);
+        }
+        let shared = match self.chunk::<1>()? {
+            [0xf5] => true,
+            [0xf4] => false,
+            _ => return malformed("a reference to memory that is neither shared nor not"),
+        };
+        let address = Address { pid: small(numbers[1])?, descriptor: small(numbers[2])?, id: numbers[3], bytes: numbers[4] };
+        let reference = Reference { lease, address, offset: numbers[5], bytes: numbers[6], shared };
+        match account.borrow(reference) {
+            Ok(memory) => Ok(memory),
+            Err(BorrowError::Violation(Violation(what))) => malformed(what),
+            Err(gone) => Err(DecodeError::Unusable(cannot_cross(self.py, &format!("an array cannot be had: {gone}")))),
+        }
     }
 
     fn handle(&mut self) -> Decoded<Bound<'py, PyAny>> {

@@ -1,6 +1,7 @@
 //! Python objects to CBOR.
 
 use super::{DEPTH_MAX, Handles, Reference, cannot_cross, rare, tags};
+use crate::memory::{Crossing, Memory};
 use pyo3::exceptions::PyRecursionError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple};
@@ -8,7 +9,7 @@ use std::fmt::Write;
 
 /// Appends values to a message.
 ///
-/// After an error the message is of no use, and what [`Encoder::given`] lists has to be taken back.
+/// After an error the message is of no use, and what [`Encoder::passed`] lists has to be taken back.
 pub struct Encoder<'a> {
     out: &'a mut Vec<u8>,
     handles: &'a dyn Handles,
@@ -16,8 +17,17 @@ pub struct Encoder<'a> {
     within: Vec<usize>,
     /// The way to the value that could not be encoded, innermost step first.
     path: Vec<String>,
-    /// Numbers that were given, or counted once more, while encoding.
-    pub given: Vec<u32>,
+    /// What the message passes to the other side.
+    pub passed: Passed,
+}
+
+/// What stays ours and the other side may use.
+#[derive(Default)]
+pub struct Passed {
+    /// Handles that were given, or counted once more.
+    pub handles: Vec<u32>,
+    /// Leases of shared memory.
+    pub leases: Vec<u32>,
 }
 
 /// Why a value was not encoded: an error that is to be raised as it is, or a type that cannot cross.
@@ -36,7 +46,7 @@ type Encoded = Result<(), Refusal>;
 
 impl<'a> Encoder<'a> {
     pub fn new(out: &'a mut Vec<u8>, handles: &'a dyn Handles) -> Encoder<'a> {
-        Encoder { out, handles, within: Vec::new(), path: Vec::new(), given: Vec::new() }
+        Encoder { out, handles, within: Vec::new(), path: Vec::new(), passed: Passed::default() }
     }
 
     /// Appends one value. Raises CannotCross with the path to what cannot cross.
@@ -100,10 +110,10 @@ impl<'a> Encoder<'a> {
         } else if let Ok(tuple) = value.cast_exact::<PyTuple>() {
             self.nested(value, |encoder| encoder.array(tuple.iter(), tuple.len()))
         } else if let Ok(bytes) = value.cast_exact::<PyBytes>() {
-            self.octets(bytes.as_bytes());
+            self.bytes(bytes.as_bytes());
             Ok(())
         } else if let Ok(bytes) = value.cast_exact::<PyByteArray>() {
-            self.octets(&bytes.to_vec());
+            self.bytes(&bytes.to_vec());
             Ok(())
         } else if let Ok(set) = value.cast_exact::<PySet>() {
             let items: Vec<_> = set.iter().collect();
@@ -119,9 +129,13 @@ impl<'a> Encoder<'a> {
     /// Types that `bireme.values` knows, and what stays here and crosses as a number.
     fn uncommon(&mut self, value: &Bound<'_, PyAny>) -> Encoded {
         let py = value.py();
+        if let Ok(memory) = value.cast_exact::<Memory>() {
+            self.memory(memory.get());
+            return Ok(());
+        }
         match self.handles.known(value)? {
             Some(Reference::Given(number, name)) => {
-                self.given.push(number);
+                self.passed.handles.push(number);
                 return self.reference(number, "object", &name);
             }
             Some(Reference::Theirs(number)) => {
@@ -158,7 +172,7 @@ impl<'a> Encoder<'a> {
 
     fn handle(&mut self, object: &Bound<'_, PyAny>, kind: &str, name: &str) -> Encoded {
         let number = self.handles.give(object, kind)?;
-        self.given.push(number);
+        self.passed.handles.push(number);
         self.reference(number, kind, name)
     }
 
@@ -254,6 +268,43 @@ impl<'a> Encoder<'a> {
     fn string(&mut self, text: &str) {
         self.head(3, text.len() as u64);
         self.out.extend_from_slice(text.as_bytes());
+    }
+
+    /// Bytes of the application: in shared memory, if that is worth it.
+    fn bytes(&mut self, bytes: &[u8]) {
+        match self.handles.memory().and_then(|account| account.copy(bytes)) {
+            Some(reference) => self.crossing(&Crossing::Lent(reference)),
+            None => self.octets(bytes),
+        }
+    }
+
+    fn memory(&mut self, memory: &Memory) {
+        match self.handles.memory().and_then(|account| account.lend(memory)) {
+            Some(crossing) => self.crossing(&crossing),
+            None => self.octets(&memory.to_vec()),
+        }
+    }
+
+    fn crossing(&mut self, crossing: &Crossing) {
+        self.head(6, tags::MEMORY);
+        match crossing {
+            Crossing::Home(numbers) => {
+                self.head(4, 3);
+                numbers.iter().for_each(|number| self.head(0, *number));
+            }
+            Crossing::Lent(reference) => {
+                self.passed.leases.push(reference.lease);
+                let address = reference.address;
+                self.head(4, 8);
+                for number in [reference.lease, address.pid, address.descriptor] {
+                    self.head(0, u64::from(number));
+                }
+                for number in [address.id, address.bytes, reference.offset, reference.bytes] {
+                    self.head(0, number);
+                }
+                self.out.push(if reference.shared { 0xf5 } else { 0xf4 });
+            }
+        }
     }
 
     fn octets(&mut self, bytes: &[u8]) {

@@ -7,8 +7,9 @@ mod decode;
 mod encode;
 
 pub use decode::{DecodeError, Decoder};
-pub use encode::Encoder;
+pub use encode::{Encoder, Passed};
 
+use crate::memory::Account;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
@@ -25,6 +26,8 @@ mod tags {
     pub const MAP: u64 = 259;
     pub const WTF8: u64 = 273;
     pub const ND_ARRAY: u64 = 39003;
+    pub const MEMORY: u64 = 39004;
+    pub const ARROW: u64 = 39005;
     pub const HANDLE: u64 = 39006;
     pub const OWN_HANDLE: u64 = 39008;
 }
@@ -40,6 +43,10 @@ pub trait Handles {
     fn stand_in<'py>(&self, py: Python<'py>, handle: u32, kind: &str, name: &str) -> PyResult<Bound<'py, PyAny>>;
     /// Our own object with this number, come home.
     fn own<'py>(&self, py: Python<'py>, handle: u32) -> PyResult<Option<Bound<'py, PyAny>>>;
+    /// The link's account of shared memory, if there is a link.
+    fn memory(&self) -> Option<&Account> {
+        None
+    }
 }
 
 /// How a known object crosses.
