@@ -7,7 +7,7 @@ use crate::table::quantity;
 const WIDTH: f64 = 460.0;
 const HEIGHT: f64 = 250.0;
 const LEFT: f64 = 64.0;
-const RIGHT: f64 = 14.0;
+const RIGHT: f64 = 22.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 44.0;
 /// Stretches of a line that are drawn apart; each keeps its least and its greatest value, so that no spike is lost.
@@ -41,6 +41,8 @@ pub struct Line {
     /// 0 or 1: decides colour, dashes and dots.
     pub side: usize,
     pub path: String,
+    /// Of so many points that only the last one is marked.
+    pub dense: bool,
     pub dots: Vec<(String, String)>,
 }
 
@@ -54,7 +56,9 @@ pub fn draw(curve: &Curve, side: impl Fn(&str) -> usize) -> Option<Chart> {
         let drawn: Vec<(f64, f64)> = series.points.iter().copied().filter(|point| x.holds(point.0) && y.holds(point.1)).collect();
         let placed: Vec<(String, String)> = thinned(&drawn).into_iter().map(|(a, b)| (short(at_x(a)), short(at_y(b)))).collect();
         let path = placed.iter().enumerate().map(|(index, (a, b))| format!("{}{a} {b}", if index == 0 { 'M' } else { 'L' })).collect();
-        Line { side: side(&series.side), path, dots: if placed.len() <= DOTS_MAX { placed } else { Vec::new() } }
+        let dense = placed.len() > DOTS_MAX;
+        let dots = if dense { placed.into_iter().next_back().into_iter().collect() } else { placed };
+        Line { side: side(&series.side), path, dense, dots }
     });
     let tick = |at: f64, label: String| Tick { at: short(at), label };
     Some(Chart {
@@ -148,7 +152,7 @@ impl Scale {
     fn ticks(&self) -> Vec<(f64, String)> {
         let values = match self.steps {
             Steps::Quantile => vec![0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999],
-            Steps::Even => even_ticks(self.low, self.high),
+            Steps::Even => even_ticks(self.low, self.high, self.unit),
             Steps::Logarithmic => logarithmic_ticks(self.low, self.high),
         };
         let label = |value: f64| match self.steps {
@@ -180,10 +184,14 @@ fn quantity_label(value: f64, unit: Unit) -> String {
     }
 }
 
-/// Steps of 1, 2 or 5 times a power of ten.
-fn even_ticks(low: f64, high: f64) -> Vec<f64> {
+/// Steps of 1, 2 or 5 times a power of ten; of KiB, MiB or GiB, if it is bytes.
+fn even_ticks(low: f64, high: f64, unit: Unit) -> Vec<f64> {
     let raw = (high - low) / TICKS as f64;
-    let power = 10f64.powf(raw.log10().floor());
+    let base = match unit {
+        Unit::Bytes => [1_073_741_824.0, 1_048_576.0, 1024.0].into_iter().find(|base| high >= *base).unwrap_or(1.0),
+        _ => 1.0,
+    };
+    let power = base * 10f64.powf((raw / base).log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power).into_iter().find(|step| *step >= raw).unwrap_or(raw);
     let first = (low / step).ceil();
     (0..=TICKS + 1).map(|index| (first + index as f64) * step).collect()

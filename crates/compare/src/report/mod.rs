@@ -159,6 +159,12 @@ impl<'a> Report<'a> {
         }
     }
 
+    /// To the second: `2026-11-24T10:00:00`, in UTC.
+    fn started(&self) -> String {
+        let text = self.document.started.split(['.', 'Z']).next().unwrap_or_default();
+        format!("{} UTC", text.replacen('T', " ", 1))
+    }
+
     fn percent(&self, part: &f64) -> String {
         format!("{}%", (part * 1000.0).round() / 10.0)
     }

@@ -67,7 +67,8 @@ pub fn widest(measures: &[&Measure]) -> f64 {
 /// `3.1×`.
 pub fn factor(value: f64) -> String {
     match value {
-        v if v < 9.95 => format!("{}×", format!("{v:.2}").trim_end_matches('0').trim_end_matches('.')),
+        v if v < 1.995 => format!("{}×", format!("{v:.2}").trim_end_matches('0').trim_end_matches('.')),
+        v if v < 9.95 => format!("{}×", format!("{v:.1}").trim_end_matches('0').trim_end_matches('.')),
         v => format!("{v:.0}×"),
     }
 }
