@@ -31,7 +31,7 @@ pub struct Answer {
 /// How answers are compared.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Likeness {
-    /// Relative difference of numbers that counts as none.
+    /// Difference of numbers that counts as none: relative, or absolute below 1.
     pub tolerance: f64,
     /// Paths that are not compared, with `[*]` for any index.
     pub ignored: Vec<String>,
@@ -207,7 +207,7 @@ impl Likeness {
         let (Some(l), Some(r)) = (left.as_f64(), right.as_f64()) else { return false };
         let both_whole = (left.is_i64() || left.is_u64()) && (right.is_i64() || right.is_u64());
         let exact = !both_whole && l == r;
-        exact || (self.tolerance > 0.0 && (l - r).abs() <= self.tolerance * l.abs().max(r.abs()))
+        exact || (self.tolerance > 0.0 && (l - r).abs() <= self.tolerance * l.abs().max(r.abs()).max(1.0))
     }
 
     fn ignores(&self, path: &str) -> bool {

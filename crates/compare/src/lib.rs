@@ -4,14 +4,21 @@
 //! compared. This crate does not know where interpreters are found or how `bireme.toml` is read: the binary says.
 
 pub mod code;
+pub mod change;
+pub mod condition;
 pub mod document;
 pub mod equality;
 pub mod functions;
+pub mod load;
 pub mod machine;
 pub mod measures;
 pub mod processes;
 pub mod report;
+pub mod requests;
+pub mod routes;
+pub mod server;
 pub mod statistics;
+pub mod suite;
 pub mod table;
 
 use std::sync::Arc;

@@ -78,6 +78,9 @@ pub fn derive(comparison: &mut Comparison, settings: &Settings, block_seconds: f
             measure.verdict = without_winner(VerdictKind::AnswersDiffer, "no verdict: the answers differ");
         }
     }
+    for measure in measures.iter_mut().filter(|measure| measure.left.at_least && measure.right.at_least) {
+        measure.verdict = without_winner(VerdictKind::Void, "no verdict: the load generator was the limit of both");
+    }
     let rules = Rules {
         names: names.map(|name| spoken(&name)),
         confidence: settings.confidence,

@@ -1,10 +1,13 @@
 //! What a tree of processes uses, from Linux's /proc. Elsewhere nothing is measured, and that is said.
 
 use std::fs;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// Processes looked at in one tree; more is taken for a runaway.
 const PROCESSES_MAX: usize = 512;
+/// How often memory is read while something runs; reading takes the process's own locks for a moment.
+const MEMORY_EVERY: Duration = Duration::from_millis(100);
 
 /// A process and its descendants, in no order; empty when it is gone.
 pub fn tree(root: u32) -> Vec<u32> {
@@ -25,6 +28,26 @@ pub fn tree(root: u32) -> Vec<u32> {
 pub fn memory(root: u32) -> Option<u64> {
     let sizes: Vec<u64> = tree(root).into_iter().filter_map(proportional_set_size).collect();
     (!sizes.is_empty()).then(|| sizes.iter().sum())
+}
+
+/// Runs `work` and reads the tree's memory meanwhile: seconds since the start, and bytes.
+pub fn watching<T>(root: u32, work: impl FnOnce() -> T) -> (T, Vec<(f64, f64)>) {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let watcher = scope.spawn(|| {
+            let began = Instant::now();
+            let mut sizes = Vec::new();
+            while !over.load(Ordering::Relaxed) {
+                std::thread::park_timeout(MEMORY_EVERY);
+                sizes.extend(memory(root).map(|bytes| (began.elapsed().as_secs_f64(), bytes as f64)));
+            }
+            sizes
+        });
+        let result = work();
+        over.store(true, Ordering::Relaxed);
+        watcher.thread().unpark();
+        (result, watcher.join().unwrap_or_default())
+    })
 }
 
 fn proportional_set_size(pid: u32) -> Option<u64> {

@@ -10,4 +10,3 @@ pub mod reload;
 pub mod run;
 pub mod serve;
 pub mod status;
-pub mod types;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::runner::{Launcher, Runner};
@@ -17,8 +16,8 @@ pub const PERCENTILE_CALLS: usize = 10_000;
 pub const QUANTILES: [f64; 13] = [0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 1.0];
 /// Points kept of a launch's warm-up, to draw it.
 const TRACE_POINTS: usize = 200;
-/// How often memory is read; reading takes the process's own locks for a moment.
-const MEMORY_EVERY: Duration = Duration::from_millis(100);
+/// How often a rest looks whether it was cancelled.
+const CANCEL_POLL: Duration = Duration::from_millis(100);
 /// In flight when an asynchronous function's throughput is measured.
 const IN_FLIGHT: u32 = 16;
 /// Throws timed, and how many calls below the catch.
@@ -63,7 +62,7 @@ pub fn measure(
     let memory = |runner: &Runner| processes::memory(runner.pid()).map(|bytes| bytes as f64);
     values.extend(memory(&runner).map(|bytes| ("memory_idle".to_owned(), bytes)));
     let pid = runner.pid();
-    let (timed, sizes) = while_watching(pid, || runner.time(seconds, how.calls, how.parse, how.asynchronous));
+    let (timed, sizes) = processes::watching(pid, || runner.time(seconds, how.calls, how.parse, how.asynchronous));
     let timed = timed?;
     let mut at = 0.0;
     let mut samples = Vec::with_capacity(timed.took.len());
@@ -134,7 +133,7 @@ pub fn rest(
         if cancel.is_cancelled() {
             return Err("interrupted".to_owned());
         }
-        std::thread::sleep(MEMORY_EVERY);
+        std::thread::sleep(CANCEL_POLL);
     }
     Ok([processes::memory(runners[0].pid()), processes::memory(runners[1].pid())])
 }
@@ -165,24 +164,4 @@ fn drop_pages(file: &Path) {
     if let Ok(file) = std::fs::File::open(file) {
         let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
     }
-}
-
-/// Runs `work` and reads the process's memory meanwhile.
-fn while_watching<T>(pid: u32, work: impl FnOnce() -> T) -> (T, Vec<(f64, f64)>) {
-    let over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let watcher = scope.spawn(|| {
-            let began = Instant::now();
-            let mut sizes = Vec::new();
-            while !over.load(Ordering::Relaxed) {
-                std::thread::park_timeout(MEMORY_EVERY);
-                sizes.extend(processes::memory(pid).map(|bytes| (began.elapsed().as_secs_f64(), bytes as f64)));
-            }
-            sizes
-        });
-        let result = work();
-        over.store(true, Ordering::Relaxed);
-        watcher.thread().unpark();
-        (result, watcher.join().unwrap_or_default())
-    })
 }

@@ -1,6 +1,6 @@
 //! The ratio of two sides, and how sure it is.
 
-use rand::rngs::StdRng;
+use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 
 use super::order::Which;
@@ -86,12 +86,25 @@ pub fn t_interval(values: &[f64], confidence: f64) -> (f64, f64) {
     (mean(values) - half, mean(values) + half)
 }
 
+/// Interval of the difference of two means, `new` less `old`, by Welch's t: for runs that share no blocks.
+pub fn welch_interval(old: &[f64], new: &[f64], confidence: f64) -> (f64, f64) {
+    let part = |values: &[f64]| deviation(values).powi(2) / values.len() as f64;
+    let (a, b) = (part(old), part(new));
+    let difference = mean(new) - mean(old);
+    if a + b == 0.0 {
+        return (difference, difference);
+    }
+    let below = a.powi(2) / (old.len() - 1) as f64 + b.powi(2) / (new.len() - 1) as f64;
+    let half = t_quantile(confidence, (a + b).powi(2) / below) * (a + b).sqrt();
+    (difference - half, difference + half)
+}
+
 /// Interval of the mean by the percentile bootstrap. Too narrow for few blocks, so it only ever takes a verdict back.
 pub fn bootstrap(values: &[f64], confidence: f64, seed: u64) -> (f64, f64) {
     if values.is_empty() {
         return (0.0, 0.0);
     }
-    let mut random = StdRng::seed_from_u64(seed);
+    let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
     let mut resample = || {
         let sum: f64 = (0..values.len()).map(|_| values[random.random_range(0..values.len())]).sum();
         sum / values.len() as f64

@@ -1,6 +1,6 @@
 //! The order of launches: randomised ABBA blocks, so that a drift of the machine falls on both sides alike.
 
-use rand::rngs::StdRng;
+use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 
 /// Left or right.
@@ -29,7 +29,7 @@ impl Which {
 
 /// The four launches of each block. Orders are drawn in pairs, so that each of the two begins as often as the other.
 pub fn blocks(count: u32, seed: u64) -> Vec<[Which; 4]> {
-    let mut random = StdRng::seed_from_u64(seed);
+    let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
     let mut first = Which::Left;
     (0..count)
         .map(|block| {

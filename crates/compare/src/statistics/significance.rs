@@ -1,6 +1,6 @@
 //! Tests of significance. Each is checked against SciPy in `tests/scipy.rs`.
 
-use rand::rngs::StdRng;
+use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use statrs::distribution::{ContinuousCDF, DiscreteCDF, Hypergeometric, StudentsT};
 
@@ -43,7 +43,7 @@ pub fn sign_flip(values: &[f64], seed: u64) -> f64 {
         });
         return extreme.count() as f64 / f64::from(flips);
     }
-    let mut random = StdRng::seed_from_u64(seed);
+    let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
     let mut draw = || values.iter().map(|value| if random.random() { -value } else { *value }).sum::<f64>();
     let extreme = (0..FLIPS).filter(|_| reached(draw())).count();
     (extreme + 1) as f64 / f64::from(FLIPS + 1)

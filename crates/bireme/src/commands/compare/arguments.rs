@@ -3,16 +3,21 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use compare::condition::Condition;
 
 pub const EXAMPLES: &str = "\
 Examples:
   bireme compare ./score.js:score ./score.py:score --input cases.jsonl
-  bireme compare report bireme-compare/2026-11-24T10-00-00/compare.json
+  bireme compare web ml --route '/api/quote/*' --requests requests.http
+  bireme compare suite json numeric --quick
+  bireme compare diff old/compare.json new/compare.json
+  bireme compare report old/compare.json
+  bireme compare --reproduce old/compare.json
 
 Answers are compared before anything is timed; while they differ, there is no verdict on speed.
 Every launch is a fresh process; verdicts rest on launches, not on calls. Results go to --out:
-compare.json with everything that was measured, by the schema docs/compare.schema.json, and
-compare.html, the report for people.";
+compare.json holds all that was measured, by the schema docs/compare.schema.json, and compare.html is
+the report for people.";
 
 #[derive(Clone, Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, after_help = EXAMPLES, arg_required_else_help = true)]
@@ -20,7 +25,7 @@ pub struct CompareArguments {
     #[command(subcommand)]
     pub what: Option<CompareCommand>,
 
-    /// Two functions, FILE:FUNCTION each
+    /// Two functions, FILE:FUNCTION each, or two services of bireme.toml
     #[arg(value_name = "SIDE", num_args = 2)]
     pub sides: Vec<String>,
 
@@ -28,12 +33,32 @@ pub struct CompareArguments {
     #[arg(short, long, value_name = "FILE")]
     pub input: Option<PathBuf>,
 
+    /// What the services are asked: a .http file, a HAR, or an access log for its GETs
+    #[arg(long, value_name = "FILE")]
+    pub requests: Option<PathBuf>,
+
+    /// The path that both services answer, as in bireme.toml [default: /*]
+    #[arg(long, value_name = "PATTERN")]
+    pub route: Option<String>,
+
+    /// The services' configuration [default: bireme.toml]
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Repeat the run that wrote this compare.json, with its arguments, folder and order of launches
+    #[arg(long, value_name = "FILE", conflicts_with = "sides")]
+    pub reproduce: Option<PathBuf>,
+
     #[command(flatten)]
     pub measure: MeasureArguments,
 }
 
 #[derive(Clone, Debug, Subcommand)]
 pub enum CompareCommand {
+    /// Measure the suite's workloads in both languages
+    Suite(SuiteArguments),
+    /// Show what changed between two runs
+    Diff(DiffArguments),
     /// Write the report of a compare.json anew
     Report(ReportArguments),
 }
@@ -47,6 +72,31 @@ pub struct ReportArguments {
     /// File to write [default: beside the first, ending in .html]
     #[arg(short, long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct SuiteArguments {
+    /// Workloads, such as json numeric [default: all]
+    #[arg(value_name = "WORKLOAD")]
+    pub workloads: Vec<String>,
+
+    /// The folder with the workloads
+    #[arg(long, value_name = "FOLDER", default_value = "suite")]
+    pub folder: PathBuf,
+
+    #[command(flatten)]
+    pub measure: MeasureArguments,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct DiffArguments {
+    /// compare.json of the earlier run
+    #[arg(value_name = "OLD")]
+    pub old: PathBuf,
+
+    /// compare.json of the later run
+    #[arg(value_name = "NEW")]
+    pub new: PathBuf,
 }
 
 /// How anything is measured.
@@ -87,6 +137,14 @@ pub struct MeasureArguments {
     /// Sides within this part of each other count as equally good
     #[arg(long, value_name = "PART", default_value_t = 0.05, value_parser = part)]
     pub equal_within: f64,
+
+    /// Exit with status 1 if this holds, with confidence, such as 'python.p99 > 1.2 * node.p99'; may be repeated
+    #[arg(long, value_name = "CONDITION", value_parser = Condition::parse)]
+    pub fail_if: Vec<Condition>,
+
+    /// p99 in milliseconds below which a rate counts as carried
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 50.0)]
+    pub service_level: f64,
 
     /// Seconds after which a start or an answer is given up
     #[arg(long, value_name = "SECONDS", default_value_t = 30.0, value_parser = seconds)]

@@ -90,16 +90,21 @@ impl Target {
         let interpreter = interpreter(self.language, folder, arguments)?;
         let launcher = launcher(name, &interpreter, &self.file, &self.function, arguments)?;
         let mut side = side(name, &interpreter, &self.text);
-        match compare::code::measure(&self.file, folder, Some(&interpreter.path)) {
-            Ok(code) => side.code = Some(code),
-            Err(why) => side.facts.push(format!("code not measured: {why}")),
-        }
+        measure_code(&mut side, &self.file, folder, &interpreter.path);
         Ok((side, launcher))
     }
 }
 
+/// Size and complexity of a side's code; what cannot be read is said and nothing more.
+pub fn measure_code(side: &mut Side, file: &Path, folder: &Path, interpreter: &Path) {
+    match compare::code::measure(file, folder, Some(interpreter)) {
+        Ok(code) => side.code = Some(code),
+        Err(why) => side.facts.push(format!("code not measured: {why}")),
+    }
+}
+
 /// How one function is launched.
-fn launcher(
+pub fn launcher(
     name: &str,
     interpreter: &Interpreter,
     file: &Path,
@@ -150,7 +155,7 @@ fn check_cases(file: &Path) -> Result<(), Stop> {
 }
 
 /// Variables that slow one language down, and that its launches would inherit.
-fn environment_findings() -> Vec<Finding> {
+pub fn environment_findings() -> Vec<Finding> {
     let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let suspicious = [
         ("NODE_OPTIONS", "node", set("NODE_OPTIONS").filter(|value| value.contains("--inspect") || value.contains("--prof"))),

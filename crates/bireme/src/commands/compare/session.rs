@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use compare::condition::{Condition, Judgement};
 use compare::document::{Document, Effort, Finding, Kind, SCHEMA_VERSION, Settings, Side};
 use compare::{Cancel, Outcome, machine, report, table};
 use supervise::{Interpreter, Language, Surroundings, find_node, find_python};
@@ -19,6 +20,7 @@ pub struct Session {
     pub cancel: Cancel,
     folder: PathBuf,
     began: Instant,
+    fail_if: Vec<Condition>,
 }
 
 impl Session {
@@ -53,7 +55,7 @@ impl Session {
         };
         let cancel = Cancel::default();
         progress::cancel_on_signals(cancel.clone())?;
-        Ok(Session { document, cancel, folder, began: Instant::now() })
+        Ok(Session { document, cancel, folder, began: Instant::now(), fail_if: arguments.fail_if.clone() })
     }
 
     /// Takes a comparison; from then on its results are on disk. `false` when the run is to end.
@@ -73,9 +75,21 @@ impl Session {
         let mut text = table::render(&self.document);
         let file = |name: &str| self.folder.join(name).display().to_string();
         text.push_str(&format!("\nreport:  {}\nresults: {}\n", file("compare.html"), file("compare.json")));
+        let mut failed = false;
+        for condition in &self.fail_if {
+            let judgement = condition.judge(&self.document.comparisons, self.document.settings.confidence);
+            failed |= matches!(judgement, Judgement::Holds | Judgement::Unmeasured(_));
+            text.push_str(&match judgement {
+                Judgement::Holds => format!("FAILED: {condition} holds\n"),
+                Judgement::Fails => format!("ok: {condition} does not hold\n"),
+                Judgement::Undecided => format!("ok: {condition} is not shown; the interval lies on both sides\n"),
+                Judgement::Unmeasured(why) => format!("FAILED: {condition} cannot be judged: {why}\n"),
+            });
+        }
         // Whoever reads may have gone, and the results are on disk.
         let _ = std::io::stdout().write_all(text.as_bytes());
         Ok(match &self.document.interrupted {
+            None if failed => ExitCode::FAILURE,
             None => ExitCode::SUCCESS,
             Some(_) if self.cancel.is_cancelled() => ExitCode::from(130),
             Some(_) => ExitCode::FAILURE,

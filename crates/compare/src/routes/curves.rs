@@ -1,0 +1,223 @@
+//! What is drawn as lines. These launches are one for each point: they show a shape, and no verdict rests on them.
+
+use std::time::{Duration, Instant};
+
+use super::{Routes, launch};
+use crate::document::{Axis, Comparison, Criterion, Curve, Launch, Series, Settings, Unit};
+use crate::functions::QUANTILES;
+use crate::load::connection::Connection;
+use crate::load::{self, Trial};
+use crate::server::Server;
+use crate::statistics::order::Which;
+use crate::statistics::{median, scalability};
+use crate::{Cancel, machine, processes};
+
+/// Points kept of a line over time.
+const POINTS_MAX: usize = 200;
+/// Connections at which throughput is measured; six or more, for the scalability law.
+const CONCURRENCIES: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
+/// Connections held to see what one costs.
+const HELD: usize = 200;
+/// Connections that load the workers.
+const WORKERS_LOAD: usize = 32;
+/// What "30 s after" means.
+const REST: Duration = Duration::from_secs(30);
+
+/// Adds a launch's lines to `warm_up` and `memory_over_time`.
+pub fn trace(comparison: &mut Comparison, side: &str, trace: &launch::Trace) {
+    let seconds = |title: &str| axis(title, Unit::Seconds, false);
+    let since = "since the first request";
+    let thinned = |points: &[(f64, f64)]| {
+        let step = points.len().div_ceil(POINTS_MAX).max(1);
+        let typical = |chunk: &[(f64, f64)]| (chunk[0].0, median(&chunk.iter().map(|point| point.1).collect::<Vec<_>>()));
+        points.chunks(step).map(typical).collect::<Vec<_>>()
+    };
+    let curves = [
+        ("warm_up", "Warm-up", Criterion::Performance, seconds("latency"), &trace.latency),
+        ("memory_over_time", "Memory over time", Criterion::Memory, axis("memory", Unit::Bytes, false), &trace.memory),
+    ];
+    for (id, title, criterion, y, points) in curves {
+        let curve = curve(comparison, id, title, criterion, seconds(since), y);
+        let number = curve.series.iter().filter(|series| series.side == side).count();
+        curve.series.push(Series { side: side.to_owned(), label: format!("launch {}", number + 1), points: thinned(points) });
+    }
+}
+
+/// Latency by quantile at 70% of each one's own capacity, and against the rate.
+pub fn latency(comparison: &mut Comparison) {
+    let launches = comparison.launches.clone();
+    let names: Vec<String> = comparison.sides.iter().map(|side| side.name.clone()).collect();
+    for name in &names {
+        let of_side: Vec<&Launch> = launches.iter().filter(|launch| launch.side == *name).collect();
+        let all: Vec<_> = of_side.iter().filter_map(|launch| launch.latency.as_ref()).collect();
+        if !all.is_empty() {
+            let at = |index: usize| median(&all.iter().map(|one| one.quantiles[index].1).collect::<Vec<_>>());
+            let points = QUANTILES.iter().enumerate().map(|(index, quantile)| (*quantile, at(index))).collect();
+            let (x, y) = (axis("quantile", Unit::Ratio, false), axis("latency", Unit::Seconds, true));
+            let title = "Latency by quantile, at 70% of each one's own capacity";
+            let curve = curve(comparison, "latency_distribution", title, Criterion::Performance, x, y);
+            curve.series.push(Series { side: name.clone(), label: String::new(), points });
+        }
+        let mut by_rate = std::collections::BTreeMap::<u64, Vec<f64>>::new();
+        for (key, value) in of_side.iter().flat_map(|launch| &launch.values) {
+            let rate = key.strip_prefix("latency_p50@").and_then(|condition| condition.split(" requests/s").next()?.parse::<u64>().ok());
+            if let Some(rate) = rate {
+                by_rate.entry(rate).or_default().push(*value);
+            }
+        }
+        let points: Vec<(f64, f64)> = by_rate.into_iter().map(|(rate, values)| (rate as f64, median(&values))).collect();
+        let (x, y) = (axis("rate", Unit::PerSecond, false), axis("latency", Unit::Seconds, true));
+        let curve = curve(comparison, "latency_by_rate", "p50 latency against the rate", Criterion::Performance, x, y);
+        curve.series.push(Series { side: name.clone(), label: "p50".to_owned(), points });
+    }
+}
+
+/// Closed loops of 1 to 64 connections.
+pub fn concurrency(
+    routes: &Routes,
+    which: Which,
+    settings: &Settings,
+    comparison: &mut Comparison,
+    cancel: &Cancel,
+) -> Result<(), String> {
+    let (server, _) = launch::start(routes, &routes.launchers[which.index()], cancel)?;
+    let (mut throughput, mut latency) = (Vec::new(), Vec::new());
+    for connections in CONCURRENCIES {
+        let measured = load::run(server.address, &routes.requests, &closed(routes, settings, connections), cancel)?;
+        throughput.push((connections as f64, measured.throughput()));
+        latency.push((connections as f64, measured.at(0.5)));
+    }
+    let side = &routes.sides[which.index()].name;
+    let law = scalability::fit(&throughput).map(|law| {
+        let peak = law.peak().map_or("grows on".to_owned(), |peak| format!("is greatest at {peak:.0} connections"));
+        format!(
+            "{side}: universal scalability law with contention {:.3} and coherence {:.5} ({:.0}% explained); throughput {peak}",
+            law.contention,
+            law.coherence,
+            law.explained * 100.0
+        )
+    });
+    let x = || axis("connections", Unit::Count, true);
+    let lines = [
+        ("throughput_by_concurrency", "Throughput against concurrency", axis("throughput", Unit::PerSecond, false), throughput),
+        ("latency_by_concurrency", "p50 latency against concurrency", axis("latency", Unit::Seconds, true), latency),
+    ];
+    for (id, title, y, points) in lines {
+        let curve = curve(comparison, id, title, Criterion::Scalability, x(), y);
+        curve.series.push(Series { side: side.clone(), label: "closed loop".to_owned(), points });
+        if id.starts_with("throughput") {
+            let remarks = curve.remark.take().into_iter().chain(law.clone());
+            curve.remark = Some(remarks.collect::<Vec<_>>().join(". ")).filter(|remark| !remark.is_empty());
+        }
+    }
+    Ok(())
+}
+
+/// Throughput of 1 worker and more, up to the cores there are.
+pub fn workers(routes: &Routes, settings: &Settings, comparison: &mut Comparison, cancel: &Cancel) -> Result<(), String> {
+    let cores = machine::cores();
+    for which in [Which::Left, Which::Right] {
+        let mut points = Vec::new();
+        for workers in 1..=cores {
+            let mut launcher = routes.launchers[which.index()].clone();
+            launcher.arguments.extend(["--set".into(), format!("service.{}.workers={workers}", routes.services[which.index()]).into()]);
+            let (server, _) = launch::start(routes, &launcher, cancel)?;
+            let trial = closed(routes, settings, WORKERS_LOAD);
+            // Once for the workers to have seen every request.
+            load::run(server.address, &routes.requests, &trial, cancel)?;
+            let measured = load::run(server.address, &routes.requests, &trial, cancel)?;
+            points.push((f64::from(workers), measured.throughput()));
+        }
+        let (x, y) = (axis("workers", Unit::Count, false), axis("throughput", Unit::PerSecond, false));
+        let curve = curve(comparison, "throughput_by_workers", "Throughput against workers", Criterion::Scalability, x, y);
+        curve.series.push(Series { side: routes.sides[which.index()].name.clone(), label: String::new(), points });
+        curve.remark = (cores < 4).then(|| {
+            format!("{cores} cores, shared with the load generator and the front, are too few for a verdict on scaling with cores; none is given")
+        });
+    }
+    Ok(())
+}
+
+/// What a held connection costs, all processes of the service together.
+pub fn connections(routes: &Routes, which: Which, comparison: &mut Comparison, cancel: &Cancel) -> Result<(), String> {
+    let (server, _) = launch::start(routes, &routes.launchers[which.index()], cancel)?;
+    let before = processes::memory(server.pid());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+    let after = runtime.block_on(async {
+        let mut held = Vec::new();
+        for _ in 0..HELD {
+            let mut connection = Connection::open(server.address).await.ok()?;
+            let ask = connection.exchange(&routes.requests[0], false);
+            tokio::time::timeout(routes.timeout, ask).await.ok()?.ok()?;
+            held.push(connection);
+        }
+        processes::memory(server.pid())
+    });
+    let side = routes.sides[which.index()].name.clone();
+    match (before, after) {
+        (Some(before), Some(after)) => {
+            let bytes = after.saturating_sub(before) as f64 / HELD as f64;
+            comparison.remarks.push(format!(
+                "{side}: {HELD} connections held, each after one request, took {:.1} KiB each, of front and workers together",
+                bytes / 1024.0
+            ));
+        }
+        _ => comparison.remarks.push(format!("{side}: {HELD} connections could not be held and measured")),
+    }
+    Ok(())
+}
+
+/// Memory 30 s after load, of a launch of each side side by side.
+pub fn rest(routes: &Routes, settings: &Settings, comparison: &mut Comparison, cancel: &Cancel) -> Result<(), String> {
+    let mut servers = Vec::new();
+    for which in [Which::Left, Which::Right] {
+        let (server, _) = launch::start(routes, &routes.launchers[which.index()], cancel)?;
+        load::run(server.address, &routes.requests, &closed(routes, settings, 8), cancel)?;
+        servers.push((which, server));
+    }
+    let until = Instant::now() + REST;
+    while Instant::now() < until {
+        if cancel.is_cancelled() {
+            return Err("interrupted".to_owned());
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    for (which, server) in &servers {
+        let bytes = processes::memory(Server::pid(server));
+        comparison.launches.push(Launch {
+            side: routes.sides[which.index()].name.clone(),
+            block: settings.blocks,
+            position: which.index() as u32,
+            began_seconds: 0.0,
+            values: bytes.map(|bytes| ("memory_after".to_owned(), bytes as f64)).into_iter().collect(),
+            warm_up: None,
+            latency: None,
+            void: None,
+        });
+    }
+    Ok(())
+}
+
+fn closed(routes: &Routes, settings: &Settings, connections: usize) -> Trial {
+    Trial {
+        rate: None,
+        seconds: (settings.launch_seconds / 10.0).clamp(0.1, 2.0),
+        connections_max: connections,
+        timeout: routes.timeout,
+        seed: settings.seed,
+    }
+}
+
+fn axis(title: &str, unit: Unit, logarithmic: bool) -> Axis {
+    Axis { title: title.to_owned(), unit, logarithmic }
+}
+
+/// The curve of this name; made if it is not there.
+fn curve<'a>(comparison: &'a mut Comparison, id: &str, title: &str, criterion: Criterion, x: Axis, y: Axis) -> &'a mut Curve {
+    let at = comparison.curves.iter().position(|curve| curve.id == id).unwrap_or_else(|| {
+        let (id, title) = (id.to_owned(), title.to_owned());
+        comparison.curves.push(Curve { id, title, criterion, x, y, series: Vec::new(), remark: None });
+        comparison.curves.len() - 1
+    });
+    &mut comparison.curves[at]
+}

@@ -1,0 +1,188 @@
+"""`bireme compare` as typed: real interpreters, real services, and what it writes (issue 5). Nothing here asserts a speed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.server import BIREME
+
+SCORE_JS = "exports.score = ({ items }) => ({ score: items.reduce((a, b) => a + b, 0) });\n"
+SCORE_PY = "def score(case):\n    return {'score': sum(case['items'])}\n"
+CASES = "".join(json.dumps({"items": list(range(n))}) + "\n" for n in (1, 10, 100))
+SHORT = ("--quick", "--launch", "0.05", "--out", "out", "--python", sys.executable)
+
+WEB = "export default { fetch(request) { const n = Number(new URL(request.url).pathname.split('/').pop()); return Response.json({ n, square: n * n }); } };\n"
+ML = """
+import json
+
+async def app(scope, receive, send):
+    if scope["type"] != "http":
+        return
+    n = int(scope["path"].split("/")[-1])
+    body = json.dumps({"n": n, "square": n * n}).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+    await send({"type": "http.response.body", "body": body})
+"""
+SERVICES = f"""
+[service.web]
+node = "web.js"
+workers = 1
+
+[service.ml]
+python = "ml:app"
+interpreter = "{sys.executable}"
+workers = 1
+"""
+
+
+def compare(folder: Path, *arguments: str, **files: str) -> subprocess.CompletedProcess:
+    for name, text in files.items():
+        (folder / name.replace("_", ".")).write_text(text)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("BIREME")}
+    return subprocess.run([BIREME, "compare", *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
+
+
+def functions(folder: Path, *more: str, js: str = SCORE_JS, py: str = SCORE_PY, cases: str = CASES) -> subprocess.CompletedProcess:
+    arguments = ("./score.js:score", "./score.py:score", "--input", "cases.jsonl", *SHORT, *more)
+    return compare(folder, *arguments, score_js=js, score_py=py, cases_jsonl=cases)
+
+
+def document(folder: Path) -> dict:
+    return json.loads((folder / "out/compare.json").read_text())
+
+
+def test_functions_are_compared_and_written_down(tmp_path):
+    done = functions(tmp_path, "--fail-if", "python.p50 > 100000 * node.p50", "--seed", "7")
+    assert done.returncode == 0, done.stderr
+    assert "answers are equal: 3 cases" in done.stdout
+    assert "ok: python.p50 > 100000 * node.p50" in done.stdout
+    written = document(tmp_path)
+    comparison = written["comparisons"][0]
+    assert [side["name"] for side in comparison["sides"]] == ["node", "python"]
+    assert len(comparison["launches"]) == 6 * 4
+    by_block = [[launch["side"] for launch in comparison["launches"] if launch["block"] == block] for block in range(6)]
+    assert all(order in (["node", "python", "python", "node"], ["python", "node", "node", "python"]) for order in by_block)
+    ids = {measure["id"] for measure in comparison["measures"]}
+    assert {"latency_p50", "throughput", "cpu", "memory_idle", "memory_peak", "start_warm", "start_cold", "error_cost"} <= ids
+    assert all(measure["verdict"]["sentence"] for measure in comparison["measures"])
+    again = compare(tmp_path, "diff", "out/compare.json", "out/compare.json")
+    assert again.returncode == 0 and "no change shown" in again.stdout and "worse" not in again.stdout
+
+
+def test_a_run_is_repeated_from_what_it_wrote(tmp_path):
+    assert functions(tmp_path).returncode == 0
+    first = document(tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    done = compare(elsewhere, "--reproduce", "../out/compare.json", "--out", "again")
+    assert done.returncode == 0, done.stderr
+    second = json.loads((elsewhere / "again/compare.json").read_text())
+    order = lambda written: [(launch["block"], launch["side"]) for launch in written["comparisons"][0]["launches"]]
+    assert order(first) == order(second) and first["settings"] == second["settings"]
+
+
+def test_while_answers_differ_there_is_no_verdict(tmp_path):
+    wrong = "def score(case):\n    n = len(case['items'])\n    return {'score': sum(case['items']) + (n == 10)}\n"
+    done = functions(tmp_path, "--fail-if", "python.p50 > node.p50", py=wrong)
+    assert "answers differ" in done.stdout and "$.score: differs" in done.stdout and "case 2: 45 and 46" in done.stdout
+    assert done.returncode == 1 and "cannot be judged" in done.stdout
+    comparison = document(tmp_path)["comparisons"][0]
+    assert comparison["measures"] == [] and comparison["equality"]["outcome"] == "different"
+
+
+def test_nondeterministic_fields_are_noise(tmp_path):
+    js = "const { randomUUID } = require('crypto');\nexports.score = async () => ({ id: randomUUID(), ok: true });\n"
+    py = "import uuid\n\nasync def score(case):\n    return {'id': str(uuid.uuid4()), 'ok': True}\n"
+    done = functions(tmp_path, js=js, py=py)
+    assert done.returncode == 0, done.stderr
+    comparison = document(tmp_path)["comparisons"][0]
+    assert [(d["path"], d["class"]) for d in comparison["equality"]["differences"]] == [("$.id", "noise")]
+    assert "throughput_concurrent" in {measure["id"] for measure in comparison["measures"]}
+
+
+def test_an_answer_that_is_wrong_now_and_then_is_reported(tmp_path):
+    # A counter in the process, started apart in each launch: one answer in 40, never the same one.
+    py = "import itertools, os\nN = itertools.count(os.getpid())\n\ndef score(case):\n    return {'score': sum(case['items']) + (next(N) % 40 == 0)}\n"
+    done = functions(tmp_path, "--launch", "1", py=py)
+    difference = document(tmp_path)["comparisons"][0]["equality"]["differences"][0]
+    assert difference["path"] == "$.score" and difference["class"] in ("unstable", "real"), difference
+    assert 0 < difference["across"] + difference["right_twin"] < difference["compared"] / 5
+    assert "answers differ" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("py", "said"),
+    [
+        ("raise ImportError('no such model')\n", "no such model"),
+        ("def other(case):\n    return 1\n", 'no function "score" is defined; defined are: other'),
+        ("import os\n\ndef score(case):\n    print('last words', flush=True)\n    os._exit(3)\n", "last words"),
+        ("import time\n\ndef score(case):\n    time.sleep(600)\n", "case 1 gave no answer within 1 s"),
+        ("def score(case):\n    return {1, 2}\n", "answers differ"),
+    ],
+    ids=["import", "missing", "dies", "hangs", "no JSON"],
+)
+def test_a_broken_side_is_said_and_results_are_kept(tmp_path, py, said):
+    done = functions(tmp_path, "--timeout", "1", py=py)
+    assert said in done.stdout, done.stdout
+    assert document(tmp_path)["comparisons"][0]["measures"] == []
+    assert done.returncode == (0 if "differ" in said else 1)
+
+
+def test_wrong_arguments_and_files_are_said(tmp_path):
+    for arguments, said in [
+        (("./score.js:score", "./score.py:score"), "--input is missing"),
+        (("./score.rb:score", "./score.py:score", "--input", "cases.jsonl"), "the language shows in the file's name"),
+        (("./nothing.js:score", "./score.py:score", "--input", "cases.jsonl"), "./nothing.js: it cannot be read"),
+        (("./score.js:score", "./score.py:score", "--input", "nothing.jsonl"), "nothing.jsonl: it cannot be read"),
+        (("./score.js:score", "./score.py:score", "--input", "broken.jsonl"), "broken.jsonl:2: this line is no JSON"),
+        (("web", "ml", "--requests", "broken.har"), "broken.har: it is no HTTP archive"),
+        (("web", "nothing", "--requests", "requests.http"), 'no service "nothing"; there are web, ml'),
+        (("diff", "broken.har", "broken.har"), "broken.har: it is no JSON"),
+        (("suite", "--folder", "."), "no folder in it holds a workload.toml"),
+    ]:
+        files = {"score_js": SCORE_JS, "score_py": SCORE_PY, "cases_jsonl": CASES, "broken_jsonl": "1\n{\n"}
+        files |= {"broken_har": '{"log":', "bireme_toml": SERVICES, "requests_http": "GET /1\n", "web_js": WEB, "ml_py": ML}
+        done = compare(tmp_path, *arguments, **files)
+        assert done.returncode == 2 and said in done.stderr, (arguments, done.stderr)
+
+
+def test_an_interrupted_run_keeps_what_it_has(tmp_path):
+    for name, text in (("score.js", SCORE_JS), ("score.py", SCORE_PY), ("cases.jsonl", CASES)):
+        (tmp_path / name).write_text(text)
+    arguments = ["compare", "./score.js:score", "./score.py:score", "--input", "cases.jsonl", "--out", "out", "--launch", "0.3", "--blocks", "500"]
+    process = subprocess.Popen([BIREME, *arguments], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # The first line of the progress comes when answers are compared; signals are heard by then.
+    while "about" not in process.stderr.readline():
+        pass
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130 and "The run ended early: interrupted" in output
+    assert document(tmp_path)["interrupted"] == "interrupted"
+
+
+def test_services_are_compared(tmp_path):
+    files = {"bireme_toml": SERVICES, "web_js": WEB, "ml_py": ML, "requests_http": "GET /api/7\n\n###\nGET /api/12\n"}
+    done = compare(tmp_path, "web", "ml", "--route", "/api/*", "--requests", "requests.http", *SHORT, "--launch", "0.2", **files)
+    assert done.returncode in (0, 1), done.stderr
+    comparison = document(tmp_path)["comparisons"][0]
+    assert comparison["equality"]["outcome"] == "equal", comparison["equality"]
+    if done.returncode == 0:
+        assert len(comparison["launches"]) == 6 * 4
+        assert {"capacity", "memory_idle", "start_warm"} <= {measure["id"] for measure in comparison["measures"]}
+        assert {"throughput_by_concurrency", "throughput_by_workers", "warm_up"} <= {curve["id"] for curve in comparison["curves"]}
+    else:
+        # A machine on which not even the generator comes to send is said to be so.
+        assert "too busy" in document(tmp_path)["interrupted"] or "does not carry" in document(tmp_path)["interrupted"]
+    assert not list(tmp_path.glob(".bireme-compare-*")), "nothing is left beside the configuration"
+
+
+def test_services_that_answer_differently_get_no_verdict(tmp_path):
+    files = {"bireme_toml": SERVICES, "web_js": WEB.replace("n * n", "n * n + (n === 12)"), "ml_py": ML, "requests_http": "GET /7\n\n###\nGET /12\n"}
+    done = compare(tmp_path, "web", "ml", "--requests", "requests.http", *SHORT, **files)
+    assert "$.square: differs" in done.stdout and "GET /12: 145 and 144" in done.stdout, done.stdout + done.stderr
+    assert document(tmp_path)["comparisons"][0]["measures"] == []
