@@ -12,6 +12,7 @@ LOG_LINES_SHOWN = 40
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kill-seconds", type=float, default=15.0, help="load during which workers are killed (default 15)")
+    parser.addoption("--soak-seconds", type=float, default=4.0, help="length of the soak of shared memory (default 4)")
 
 
 def pytest_configure(config: pytest.Config) -> None:

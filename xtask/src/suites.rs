@@ -253,6 +253,7 @@ fn prepare_e2e(places: &Places) -> anyhow::Result<EndToEnd> {
     let node_apps = folder.join("apps/node");
     prepare::node_modules(places, "e2e-node", &node_apps)?;
     build_next(places, &node_apps)?;
+    prepare::node_modules(places, "e2e-types", &folder.join("apps/types"))?;
     let python = tools::python(places)?;
     let tests = prepare::venv(places, "e2e-tests", &python, &folder.join("requirements.txt"))?;
     let requirements = folder.join("apps/python/requirements.txt");

@@ -11,9 +11,10 @@ use crate::steps::say;
 
 /// A crate of ours and the crates of ours that it may depend on; the layers of STYLE.md. A crate that is not
 /// named here is an error, so that a new one gets its place on purpose.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     ("wire", &[]),
     ("contract", &[]),
+    ("typings", &[]),
     ("route", &[]),
     ("config", &[]),
     ("websocket", &[]),
@@ -22,7 +23,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
     ("supervise", &["link", "wire", "config"]),
     ("front", &["link", "wire", "route", "config", "websocket"]),
     ("compare", &["metrics"]),
-    ("bireme", &["front", "supervise", "compare", "link", "wire", "contract", "route", "config"]),
+    ("bireme", &["front", "supervise", "compare", "link", "wire", "contract", "typings", "route", "config"]),
     ("memory", &[]),
     ("bireme-native", &["wire", "memory"]),
     ("bireme-node-native", &["memory"]),
@@ -30,7 +31,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
 ];
 
 /// Crates that promise to know no runtime, clock or socket, and what they therefore may not depend on.
-const PURE: [&str; 5] = ["wire", "contract", "route", "config", "websocket"];
+const PURE: [&str; 6] = ["wire", "contract", "typings", "route", "config", "websocket"];
 const IMPURE: [&str; 5] = ["tokio", "hyper", "mio", "rustls", "rustix"];
 
 /// Where `unsafe` may stand, beside the native module, whose whole job is another language's memory. Each of

@@ -68,6 +68,8 @@ pub enum Command {
     /// Call a function of either language and print its result as JSON
     #[command(after_help = CALL_EXAMPLES)]
     Call(CallArguments),
+    /// Write what TypeScript has to know of Python files, and Python's type checkers of JavaScript
+    Types(TypesArguments),
     /// Say everything that is wrong with a configuration, without serving
     Check(ServeArguments),
     /// Start new workers by the current code and configuration, and retire the old ones when the new are ready
@@ -208,6 +210,20 @@ pub struct CallArguments {
 pub enum CalledLanguage {
     Node,
     Python,
+}
+
+#[derive(Debug, Args)]
+pub struct TypesArguments {
+    #[command(flatten)]
+    pub project: ProjectArguments,
+
+    /// Write nothing; fail when something is stale
+    #[arg(long)]
+    pub check: bool,
+
+    /// Folder for all that is written [default: beside the files, and typings/ for stubs]
+    #[arg(long, value_name = "FOLDER")]
+    pub out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -51,9 +51,15 @@ fn resolve(arguments: &ServeArguments, calls_only: bool) -> Result<Resolved, Sto
 
 /// What is started for the settings; code of no service runs in the configuration's folder, or in the current one.
 pub fn plan(settings: &Settings, purpose: Purpose, runtime: &Path) -> Result<Plan, Stop> {
-    let current = current_folder()?;
-    let home = settings.file.as_deref().and_then(Path::parent).unwrap_or(&current);
-    Plan::for_settings(settings, purpose, runtime, home).map_err(|error| Stop::Failed(error.to_string()))
+    Plan::for_settings(settings, purpose, runtime, &home(settings)?).map_err(|error| Stop::Failed(error.to_string()))
+}
+
+/// The project's folder: the configuration file's, or the current one.
+pub fn home(settings: &Settings) -> Result<PathBuf, Stop> {
+    match settings.file.as_deref().and_then(Path::parent) {
+        Some(folder) => Ok(folder.to_path_buf()),
+        None => current_folder(),
+    }
 }
 
 fn current_folder() -> Result<PathBuf, Stop> {

@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         Command::Serve(arguments) => commands::serve::run(arguments),
         Command::Run(arguments) => commands::run::run(&arguments),
         Command::Call(arguments) => commands::call::run(&arguments),
+        Command::Types(arguments) => commands::types::run(&arguments),
         Command::Check(arguments) => commands::check::run(&arguments),
         Command::Reload(arguments) => commands::reload::run(&arguments),
         Command::Status(arguments) => commands::status::run(&arguments),

@@ -200,7 +200,7 @@ fn put_tensor(out: &mut String, tensor: &Tensor) {
         return put_numbers(out, element, big_endian, &shape, &tensor.data);
     }
     put_display(out, &format_args!("{{\"$array\":{{\"dtype\":{},\"shape\":", Json::from(&*tensor.dtype)));
-    put_list(out, &tensor.shape, |out, length| put_display(out, length));
+    put_list(out, &tensor.shape, put_display);
     put_display(out, &format_args!(",\"data\":\"{}\"}}}}", STANDARD.encode(&tensor.data)));
 }
 

@@ -1,0 +1,11 @@
+import { VERSION, embed, norm, predict, strict, user } from './model.py';
+predict('text');
+predict([1], 'three');
+const text: Promise<string> = predict([1]);
+predict.with({ kwargs: { topp: 3 } });
+user({ id: 1 });
+strict();
+predict.with({ timeout: 'long' });
+norm([1, 2]);
+embed(['a', 'b']);
+VERSION.length;

@@ -1,0 +1,111 @@
+"""`bireme types`: TypeScript and pyright accept what is right across the languages, and catch what is not."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness.apps import APPS
+from harness.server import BIREME
+
+TOOLS = APPS / "types/node_modules"
+
+
+def bireme(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run([BIREME, "types", *arguments], cwd=folder, capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture
+def project(tmp_path) -> Path:
+    folder = tmp_path / "project"
+    shutil.copytree(APPS / "types/project", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def typed(tmp_path_factory) -> Path:
+    """The project with its types."""
+    folder = tmp_path_factory.mktemp("types") / "project"
+    shutil.copytree(APPS / "types/project", folder)
+    result = bireme(folder)
+    assert result.returncode == 0, result.stderr
+    assert "model.d.py.ts" in result.stdout.splitlines()
+    return folder
+
+
+def wrong_lines(folder: Path, name: str) -> list[int]:
+    """Lines of a file of mistakes that hold one each: all but its head."""
+    lines = (folder / name).read_text().splitlines()
+    mistakes = [at for at, line in enumerate(lines, 1) if re.match(r"^(predict|user|strict|norm|embed|VERSION|const text)|^    (await|n: int|page\.)", line)]
+    assert len(mistakes) > 5
+    return mistakes
+
+
+def test_typescript(typed):
+    tsc = ["node", TOOLS / "typescript/bin/tsc", "--pretty", "false", "-p", "."]
+    result = subprocess.run(tsc, cwd=typed, capture_output=True, text=True, timeout=300)
+    found = re.findall(r"^(\S+)\((\d+),", result.stdout, re.M)
+    assert {name for name, _ in found} == {"wrong.ts"}, result.stdout
+    assert sorted({int(line) for _, line in found}) == wrong_lines(typed, "wrong.ts"), result.stdout
+
+
+def test_pyright(typed):
+    pyright = ["node", TOOLS / "pyright/index.js", "--outputjson", "-p", "."]
+    result = subprocess.run(pyright, cwd=typed, capture_output=True, text=True, timeout=300)
+    found = [one for one in json.loads(result.stdout)["generalDiagnostics"] if one["severity"] == "error"]
+    places = {(Path(one["file"]).name, one["range"]["start"]["line"] + 1) for one in found}
+    assert places == {("wrong.py", line) for line in wrong_lines(typed, "wrong.py")}, result.stdout
+
+
+def test_check_names_what_is_stale(project):
+    before = bireme(project, "--check")
+    assert before.returncode == 1
+    assert "stale: model.d.py.ts" in before.stdout
+    assert not (project / "model.d.py.ts").exists(), "--check writes nothing"
+    assert bireme(project).returncode == 0
+    after = bireme(project, "--check")
+    assert (after.returncode, after.stderr) == (0, "") and after.stdout.startswith("ok: ")
+    with open(project / "model.py", "a") as file:
+        file.write("\n\ndef more(text: str) -> int:\n    return len(text)\n")
+    changed = bireme(project, "--check")
+    assert (changed.returncode, changed.stdout) == (1, "stale: model.d.py.ts\n")
+    assert bireme(project).stdout == "model.d.py.ts\n"
+    assert "more: PythonFunction<[text: string]" in (project / "model.d.py.ts").read_text()
+
+
+def test_what_nobody_imports_any_more_is_removed(project):
+    assert bireme(project).returncode == 0
+    for name in ("right.ts", "wrong.ts"):
+        (project / name).unlink()
+    removed = bireme(project)
+    assert removed.returncode == 0 and "model.d.py.ts" in removed.stdout
+    assert not (project / "model.d.py.ts").exists() and not (project / "bireme.d.ts").exists()
+    assert (project / "typings/bireme/__init__.pyi").exists(), "Python still calls JavaScript"
+
+
+def test_all_goes_to_the_folder_that_is_named(project):
+    (project / "deep").mkdir()
+    (project / "deep/tool.py").write_text("def f() -> int:\n    return 1\n")
+    (project / "deep/use.mjs").write_text("import { f } from './tool.py';\n")
+    before = sorted(path.name for path in project.rglob("*"))
+    assert bireme(project, "--out", "types").returncode == 0
+    made = sorted(str(path.relative_to(project / "types")) for path in (project / "types").rglob("*") if path.is_file())
+    assert made == [
+        "bireme.d.ts", "bireme/__init__.pyi", "bireme/js/__init__.pyi", "bireme/js/greeting_ts.pyi", "bireme/js/page_js.pyi",
+        "deep/tool.d.py.ts", "model.d.py.ts",
+    ]  # fmt: skip
+    assert '<reference path="../bireme.d.ts" />' in (project / "types/deep/tool.d.py.ts").read_text()
+    shutil.rmtree(project / "types")
+    assert sorted(path.name for path in project.rglob("*")) == before
+
+
+def test_what_cannot_be_understood_is_said(project):
+    (project / "broken.py").write_text("def f(:\n")
+    (project / "use.mjs").write_text("import './broken.py';\nimport './missing.py';\n")
+    result = bireme(project)
+    assert result.returncode == 1
+    assert "broken.py:1:" in result.stderr and "it imports ./missing.py, which does not exist" in result.stderr
+    assert (project / "model.d.py.ts").exists(), "the rest is written all the same"
