@@ -37,9 +37,29 @@ def markdown(report: dict) -> str:
             goal = f"≤ {line['goal']} {line['unit']}" if line["goal"] is not None else ""
             met = "" if line["goal"] is None else (" ✓" if line["value"] <= line["goal"] else " ✗")
             out.append(f"| {line['title']} | {line['value']:.1f} {line['unit']} | {goal}{met} | {line['detail']} |")
+    if report.get("calls"):
+        out += ["", "## Calls between JavaScript and Python", "", *calls_table(report["calls"])]
     out += ["", "## Machine and versions", ""]
     out += [f"- {key}: {value}" for key, value in (report["machine"] | report["versions"]).items()]
     return "\n".join(out) + "\n"
+
+
+def calls_table(rows: list[dict]) -> list[str]:
+    """One line a caller."""
+    out = ["| what | caller | median | p99 | goal | Bireme is |", "|---|---|---:|---:|---|---|"]
+    for row in rows:
+        for at, result in enumerate(row["results"]):
+            unit = "" if row["unit"] == "/s" else " "
+            value = f"{result['value']:,.{1 if row['unit'] == 'µs' else 0}f}{unit}{row['unit']}"
+            tail = "" if result["p99"] is None else f"{result['p99']:,.0f} µs"
+            goal = ""
+            if at == 0 and row["most"] is not None:
+                goal = f"≤ {row['most']:,} µs {'✓' if result['value'] <= row['most'] else '✗'}"
+            elif at == 0 and row["least"] is not None:
+                goal = f"≥ {row['least']:,}/s {'✓' if result['value'] >= row['least'] else '✗'}"
+            title = row["title"] if at == 0 else ""
+            out.append(f"| {title} | {result['caller']} | {value} | {tail} | {goal} | {ratio(row, result['caller'])} |")
+    return out
 
 
 def ratio(row: dict, server: str) -> str:

@@ -13,6 +13,7 @@ import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import calls
 import chart
 import machine
 import servers
@@ -72,7 +73,9 @@ def main() -> None:
         report["special"] = [
             measure(kitchen, options) for name, measure in special.ALL.items() if wanted(name, options)
         ]
-    if not report["rows"] and not report["special"]:
+        bridges = calls.Bridges(kitchen, HERE)
+        report["calls"] = [calls.measured(row, bridges, options) for row in calls.ROWS if wanted(row.name, options)]
+    if not report["rows"] and not report["special"] and not report["calls"]:
         sys.exit(f"bench: nothing is called {', '.join(options.only)}; there is: {', '.join(names())}")
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "results.json").write_text(json.dumps(report, indent=1) + "\n")
@@ -82,7 +85,7 @@ def main() -> None:
 
 
 def names() -> list[str]:
-    return [row.name for row in ROWS] + list(special.ALL)
+    return [row.name for row in ROWS] + list(special.ALL) + [row.name for row in calls.ROWS]
 
 
 def wanted(name: str, options: argparse.Namespace) -> bool:

@@ -105,9 +105,10 @@ class Kitchen:
             found = re.search(pattern, done.stdout + done.stderr)
             return found[1] if found else "unknown"
 
-        packages = {name: metadata.version(name) for name in ("granian", "uvicorn", "uvloop", "httptools", "gunicorn", "fastapi")}
+        names = ("granian", "uvicorn", "uvloop", "httptools", "gunicorn", "fastapi", "numpy")
+        packages = {name: metadata.version(name) for name in names}
         modules = {}
-        for name in ("express", "fastify"):
+        for name in ("express", "fastify", "node-calls-python", "pythonia"):
             text = (self.options.node_modules / name / "package.json").read_text()
             modules[name] = re.search(r'"version":\s*"([^"]+)"', text)[1]
         return {
