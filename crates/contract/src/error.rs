@@ -80,8 +80,9 @@ impl fmt::Display for RemoteError {
         if let Some(cause) = &self.cause {
             write!(f, "{cause}\n\nThe error above caused this one:\n\n")?;
         }
-        if self.frames.is_empty() && !self.text.trim().is_empty() {
-            // Without places of our own the language knows best: it shows where a file cannot be parsed.
+        let of_bireme = self.code.as_ref().is_some_and(|code| code.starts_with("BIREME_"));
+        if self.frames.is_empty() && !self.text.trim().is_empty() && !of_bireme {
+            // Without frames the language knows best: it shows where a file cannot be parsed.
             return f.write_str(self.text.trim_end());
         }
         if !self.frames.is_empty() {
