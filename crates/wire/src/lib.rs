@@ -41,6 +41,8 @@ pub const FLAG_TAKE_OVER: u8 = 0x08;
 pub const FLAG_TEXT: u8 = 0x02;
 /// On RESULT: items follow.
 pub const FLAG_STREAM: u8 = 0x02;
+/// On ITEM, without [`FLAG_END`]: one item that is longer than a frame; DATA follows.
+pub const FLAG_PART: u8 = 0x02;
 /// On CALL: keyword arguments follow the arguments.
 pub const FLAG_KWARGS: u8 = 0x02;
 /// On CALL: the target is a handle that the receiver gave, not a BIND's number.

@@ -94,7 +94,9 @@ class RemoteError(CallError):
     def __init__(self, message="", code=None, type="Error", frames=(), remote_stack="", properties=None, language=""):
         super().__init__(message, code)
         self.type = type
-        self.message = message
+        if not hasattr(self, "exceptions"):
+            # A group has it already.
+            self.message = message
         self.frames = list(frames)
         self.remote_stack = remote_stack
         self.properties = properties or {}
@@ -104,10 +106,10 @@ class RemoteError(CallError):
         return f"{self.type}: {self.message}" if self.message else self.type
 
     def __getattr__(self, name):
-        try:
-            return self.__dict__["properties"][name]
-        except KeyError:
-            raise AttributeError(name) from None
+        properties = self.__dict__.get("properties") or {}
+        if name not in properties:
+            raise AttributeError(name)
+        return properties[name]
 
 
 class JsError(RemoteError):

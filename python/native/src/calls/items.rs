@@ -11,7 +11,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use std::time::{Duration, Instant};
-use wire::{FLAG_END, INITIAL_CREDIT, Kind, PAYLOAD_MAX};
+use wire::{FLAG_END, INITIAL_CREDIT, Kind};
 
 /// Items that come faster than this travel together; later ones leave at once.
 const GATHER: Duration = Duration::from_micros(200);
@@ -50,11 +50,12 @@ impl Sending {
         let mut encoder = Encoder::new(&mut bytes, link);
         let encoded = encoder.item(item);
         let passed = std::mem::take(&mut encoder.passed);
-        let too_large = bytes.len() > PAYLOAD_MAX;
+        let max = link.get().message_bytes_max();
+        let too_large = bytes.len() > max;
         if encoded.is_err() || too_large {
             link.get().take_back(passed)?;
             encoded?;
-            return Err(super::link::too_large_error(slf.py(), "item", bytes.len(), PAYLOAD_MAX));
+            return Err(super::link::too_large_error(slf.py(), "item", bytes.len(), max));
         }
         let now = Instant::now();
         let flush = {

@@ -4,19 +4,19 @@
 //! threads may send at any time, and write at once. Which link a call takes is not decided here.
 
 use super::call::{Call, timed_out};
+use super::function::{Binding, Function, Target};
 use super::handles::Given;
 use super::incoming::{self, Incoming};
 use super::items::Sending;
 use super::listener::CallListener;
 use super::pool::CallPool;
 use super::{NumberMap, call_soon_threadsafe, put_message, raise, worker_lost};
-use crate::calls::function::{Function, Target};
 use crate::cell::Cell;
 use crate::socket::{self, Input, Output, ReadOutcome};
 use crate::task::TaskStarter;
 use crate::memory::{self, Account};
 use crate::values::{DecodeError, Decoder, Encoder, NoHandles, Passed};
-use pyo3::exceptions::{PyConnectionError, PyValueError};
+use pyo3::exceptions::{PyConnectionError, PyException, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
 use std::time::Instant;
-use wire::{FLAG_HANDLE, FLAG_IDEMPOTENT, FLAG_KWARGS, FLAG_STREAM, Frame, Kind};
+use wire::{FLAG_HANDLE, FLAG_IDEMPOTENT, FLAG_KWARGS, FLAG_PART, FLAG_STREAM, Frame, Kind};
 
 /// Reads in one turn before the loop's other work gets its chance.
 const READS_PER_TURN: usize = 4;
@@ -251,8 +251,14 @@ impl CallLink {
                 Self::shut(slf, reason)
             }
             Err(error) => {
+                let py = slf.py();
                 let _ = Self::flush(slf);
-                Err(error)
+                if !error.is_instance_of::<PyException>(py) {
+                    // It is to end the process.
+                    return Err(error);
+                }
+                // What was left half done can't be answered.
+                Self::shut(slf, Some(crate::asgi::traceback(py, &error)))
             }
         }
     }
@@ -531,10 +537,12 @@ impl CallLink {
         let this = slf.get();
         let function = call.get().function.bind(py).get();
         let mut payload = Vec::with_capacity(128);
-        let (flags, bind) = this.put_target(py, function, &mut payload)?;
+        let flags = put_target(py, function, &mut payload)?;
         let deadline = call.get().deadline(py, default_timeout_ms)?;
         let timeout_ms = deadline.map_or(0, |deadline| {
-            u32::try_from(deadline.saturating_duration_since(Instant::now()).as_millis()).unwrap_or(u32::MAX).max(1)
+            // Rounded up: a call that is sent at once says all of its time.
+            let left = deadline.saturating_duration_since(Instant::now()).as_micros().div_ceil(1000);
+            u32::try_from(left).unwrap_or(u32::MAX).max(1)
         });
         payload[4..8].copy_from_slice(&timeout_ms.to_le_bytes());
         let kwargs = call.get().kwargs(py);
@@ -562,12 +570,11 @@ impl CallLink {
             let stream = state.next_stream;
             state.next_stream = stream.checked_add(2).ok_or_else(|| PyConnectionError::new_err("the link has no numbers left"))?;
             state.open_items = None;
-            state.put(|out| {
-                if let Some(form) = bind {
-                    wire::put_frame(out, Kind::Bind, 0, 0, 0, &form);
-                }
-                put_message(out, Kind::Call, flags, stream, &payload);
-            });
+            if let Target::Bound(binding) = &function.target {
+                let number = state.number_of(binding);
+                payload[..4].copy_from_slice(&number.to_le_bytes());
+            }
+            state.put(|out| put_message(out, Kind::Call, flags, stream, &payload));
             let entry = Outgoing {
                 call: call.clone().unbind(),
                 partial: None,
@@ -594,29 +601,6 @@ impl CallLink {
             Self::cancel(slf, stream)?;
         }
         Ok(())
-    }
-
-    /// The fixed part of a CALL's payload, its deadline still zero. The flags, and a BIND that has to go before.
-    fn put_target(&self, py: Python<'_>, function: &Function, payload: &mut Vec<u8>) -> PyResult<(u8, Option<Vec<u8>>)> {
-        let mut bind = None;
-        let (number, flags, member) = match &function.target {
-            Target::Handle(handle, member) => (handle.number, function.flags | FLAG_HANDLE, &**member),
-            Target::Bound(binding) => {
-                let mut state = self.state.get()?;
-                let next = state.bound.len() as u32 + 1;
-                let number = *state.bound.entry(binding.id).or_insert_with(|| {
-                    bind = Some([&next.to_le_bytes(), &binding.form[..]].concat());
-                    next
-                });
-                (number, function.flags, "")
-            }
-        };
-        let length = u16::try_from(member.len()).map_err(|_| raise(py, "CallTargetNotFound", "a name of more than 65,535 bytes"))?;
-        payload.extend_from_slice(&number.to_le_bytes());
-        payload.extend_from_slice(&[0; 4]);
-        payload.extend_from_slice(&length.to_le_bytes());
-        payload.extend_from_slice(member.as_bytes());
-        Ok((flags, bind))
     }
 
     /// The link ended before the call was sent.
@@ -818,7 +802,8 @@ impl CallLink {
             }
             (Kind::Data, true) => incoming::more(slf, frame),
             (Kind::Data | Kind::Result | Kind::Error, false) => self.answer(slf, frame),
-            (Kind::Item, false) => self.items(slf, frame),
+            (Kind::Item, false) if frame.flags & FLAG_PART == 0 => self.items(slf, frame.stream, frame.ends(), frame.payload),
+            (Kind::Item, false) => self.answer(slf, frame),
             (Kind::Queued | Kind::Started, false) => {
                 if let Some(entry) = self.state.get()?.outgoing.get_mut(&frame.stream) {
                     entry.queued = frame.kind == Kind::Queued;
@@ -946,7 +931,7 @@ impl CallLink {
                 }
                 (Kind::Data, None) => return fault("DATA without a beginning"),
                 (_, Some(_)) => return fault(format!("{:?} within a message", frame.kind)),
-                (kind, None) if entry.streaming && kind != Kind::Error => return fault(format!("{kind:?} within a stream")),
+                (kind, None) if entry.streaming && !matches!(kind, Kind::Error | Kind::Item) => return fault(format!("{kind:?} within a stream")),
                 (_, None) if frame.ends() => None,
                 (kind, None) => Some((kind, frame.flags, frame.payload.to_vec())),
             };
@@ -971,6 +956,9 @@ impl CallLink {
 
     fn answered(&self, slf: &Bound<'_, CallLink>, stream: u32, kind: Kind, flags: u8, payload: &[u8]) -> Result<(), Fault> {
         let py = slf.py();
+        if kind == Kind::Item {
+            return self.items(slf, stream, false, payload);
+        }
         if kind == Kind::Result && flags & FLAG_STREAM != 0 {
             let call = {
                 let mut state = self.state.get()?;
@@ -987,28 +975,31 @@ impl CallLink {
             Err(DecodeError::Unusable(error)) => Err(error),
             Ok(value) => Ok(value),
         };
+        let value = match (kind, value) {
+            (Kind::Error, Ok(form)) => Err(rebuild(py, &form)?),
+            (_, value) => value,
+        };
         let Some(entry) = self.state.get()?.outgoing.remove(&stream) else { return Ok(()) };
         let call = entry.call.bind(py).get();
-        match (kind, value) {
-            (_, Err(error)) => call.fail(py, error)?,
-            (Kind::Error, Ok(form)) => call.fail(py, rebuild(py, &form)?)?,
-            (_, Ok(value)) => call.succeed(py, value.unbind())?,
+        match value {
+            Ok(value) => call.succeed(py, value.unbind())?,
+            Err(error) => call.fail(py, error)?,
         }
         Ok(Self::close_if_idle(slf)?)
     }
 
-    fn items(&self, slf: &Bound<'_, CallLink>, frame: &Frame<'_>) -> Result<(), Fault> {
+    fn items(&self, slf: &Bound<'_, CallLink>, stream: u32, ended: bool, payload: &[u8]) -> Result<(), Fault> {
         let py = slf.py();
         let call = {
             let state = self.state.get()?;
-            let Some(entry) = state.outgoing.get(&frame.stream) else { return Ok(()) };
+            let Some(entry) = state.outgoing.get(&stream) else { return Ok(()) };
             if !entry.streaming {
                 return fault("ITEM before a RESULT with the flag STREAM");
             }
             entry.call.clone_ref(py)
         };
         let mut items = Vec::new();
-        let mut decoder = Decoder::new(py, frame.payload, slf);
+        let mut decoder = Decoder::new(py, payload, slf);
         let mut failed = None;
         while !decoder.is_at_end() {
             let begin = decoder.position();
@@ -1021,12 +1012,12 @@ impl CallLink {
                 }
             }
         }
-        call.get().deliver(py, items, frame.ends())?;
+        call.get().deliver(py, items, ended)?;
         if let Some(error) = failed {
             call.get().fail(py, error)?;
-            Self::cancel(slf, frame.stream)?;
-        } else if frame.ends() {
-            let removed = self.state.get()?.outgoing.remove(&frame.stream);
+            Self::cancel(slf, stream)?;
+        } else if ended {
+            let removed = self.state.get()?.outgoing.remove(&stream);
             drop(removed);
             Self::close_if_idle(slf)?;
         }
@@ -1087,6 +1078,18 @@ impl CallLink {
 }
 
 impl State {
+    /// Our number for a function; BIND goes before its first call.
+    fn number_of(&mut self, binding: &Binding) -> u32 {
+        if let Some(number) = self.bound.get(&binding.id) {
+            return *number;
+        }
+        let number = self.bound.len() as u32 + 1;
+        self.bound.insert(binding.id, number);
+        let payload = [&number.to_le_bytes(), &binding.form[..]].concat();
+        self.put(|out| wire::put_frame(out, Kind::Bind, 0, 0, 0, &payload));
+        number
+    }
+
     fn put<R>(&mut self, encode: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         let out = self.output.frames();
         let before = out.len();
@@ -1101,6 +1104,10 @@ impl State {
     }
 
     fn put_item(&mut self, stream: u32, item: &[u8]) {
+        if item.len() > wire::PAYLOAD_MAX {
+            self.open_items = None;
+            return self.put(|out| put_message(out, Kind::Item, FLAG_PART, stream, item));
+        }
         if let Some((open, at)) = self.open_items
             && open == stream
         {
@@ -1117,6 +1124,20 @@ impl State {
         self.put(|out| wire::put_frame(out, Kind::Item, 0, 0, stream, item));
         self.open_items = if self.closed { None } else { Some((stream, at)) };
     }
+}
+
+/// The fixed part of a CALL's payload: its deadline and the number of a function that may have to be bound are still zero. The flags.
+fn put_target(py: Python<'_>, function: &Function, payload: &mut Vec<u8>) -> PyResult<u8> {
+    let (number, flags, member) = match &function.target {
+        Target::Handle(handle, member) => (handle.number, function.flags | FLAG_HANDLE, &**member),
+        Target::Bound(_) => (0, function.flags, ""),
+    };
+    let length = u16::try_from(member.len()).map_err(|_| raise(py, "CallTargetNotFound", "a name of more than 65,535 bytes"))?;
+    payload.extend_from_slice(&number.to_le_bytes());
+    payload.extend_from_slice(&[0; 4]);
+    payload.extend_from_slice(&length.to_le_bytes());
+    payload.extend_from_slice(member.as_bytes());
+    Ok(flags)
 }
 
 /// The exception that an ERROR stands for.

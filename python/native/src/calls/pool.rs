@@ -44,6 +44,8 @@ struct State {
     jobs: VecDeque<Job>,
     threads: usize,
     idle: usize,
+    /// Those with a job, of which `blocked` wait for a call of their own.
+    running: usize,
     blocked: usize,
     /// An idle thread has been woken, and has not taken a job yet.
     waking: bool,
@@ -83,6 +85,7 @@ impl CallPool {
             if let Err(error) = run(job, py) {
                 error.write_unraisable(py, None);
             }
+            slf.get().lock().running -= 1;
         }
         POOL.with(|pool| pool.borrow_mut().take());
     }
@@ -119,10 +122,10 @@ impl CallPool {
         Ok(())
     }
 
-    /// `(threads, waiting for calls of their own, jobs that wait)`.
-    fn counts(&self) -> (usize, usize, usize) {
+    /// `(threads, running, of those waiting for calls of their own, jobs that wait)`.
+    fn counts(&self) -> (usize, usize, usize, usize) {
         let state = self.lock();
-        (state.threads, state.blocked, state.jobs.len())
+        (state.threads, state.running, state.blocked, state.jobs.len())
     }
 }
 
@@ -134,7 +137,11 @@ impl CallPool {
     /// Has a thread run the job. The inner error says that the queue is full.
     pub fn submit<'py>(slf: &Bound<'py, CallPool>, job: Job, event_loop: &Bound<'py, PyAny>) -> PyResult<Result<(), String>> {
         let this = slf.get();
-        if this.lock().jobs.len() >= this.queue_max {
+        let (waiting, free) = {
+            let state = this.lock();
+            (state.jobs.len(), this.threads_max.saturating_sub(state.running.saturating_sub(state.blocked)))
+        };
+        if waiting >= this.queue_max + free {
             // Dropped here, outside of the lock: what it holds may have finalizers.
             drop(job);
             return Ok(Err(format!("{} calls wait for a thread already", this.queue_max)));
@@ -194,6 +201,7 @@ impl CallPool {
                     return None;
                 }
                 if let Some(job) = state.jobs.pop_front() {
+                    state.running += 1;
                     if !state.jobs.is_empty() && state.idle > 0 && !state.waking {
                         state.waking = true;
                         self.changed.notify_one();
