@@ -63,6 +63,15 @@ def test_each_part_answers_on_one_port(digits):
     assert "etag" in script.headers
 
 
+def test_python_renders_a_component_of_react(digits):
+    response = digits.get("/api/card/7")
+    assert response.headers["content-type"].startswith("text/html")
+    assert response.text.startswith('<figure class="card"><svg viewBox="0 0 8 8"')
+    assert response.text.count("<rect") == 64
+    assert "The 7 that the model has learnt, from 179 samples" in response.text
+    assert digits.get("/api/card/10").status_code == 422
+
+
 @pytest.mark.parametrize("digit", DRAWINGS)
 def test_a_drawn_digit_is_read(page, digit):
     page.get_by_role("button", name="Clear").click()

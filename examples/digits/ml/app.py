@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
 
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import FastAPI, HTTPException, Path, Request
+from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, Field
 
 from .drawing import image_of
-from .model import train
+from .model import middle_of, train
 
 Coordinate = Annotated[float, Field(ge=-10_000, le=10_000, allow_inf_nan=False)]
 Stroke = Annotated[list[tuple[Coordinate, Coordinate]], Field(max_length=2_000)]
@@ -74,3 +75,13 @@ def predict(drawing: Drawing, request: Request) -> Answer:
         probabilities=[float(share) for share in shares],
         milliseconds=(time.perf_counter() - begin) * 1000,
     )
+
+
+@app.get("/api/card/{digit}", response_class=HTMLResponse)
+async def card(digit: Annotated[int, Path(ge=0, le=9)]) -> str:
+    """Show what the model has learnt of a digit: the numbers are Python's, the picture is a React component's."""
+    # Here and not above: under uvicorn the rest of this application runs without Bireme.
+    from bireme import node
+
+    samples, rows = middle_of(digit)
+    return await node("../web/card.js").card({"digit": digit, "samples": samples, "rows": rows})

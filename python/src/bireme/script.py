@@ -7,7 +7,8 @@ import os
 import sys
 import types
 
-_OWN_FILES = (__file__, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "launch.py"))
+_PACKAGE = os.path.dirname(os.path.abspath(__file__))
+_LAUNCHER = os.path.join(os.path.dirname(_PACKAGE), "launch.py")
 
 
 def run(arguments):
@@ -44,7 +45,7 @@ def _hide_own_frames():
     show = sys.excepthook
 
     def hook(kind, error, tb):
-        while tb is not None and tb.tb_frame.f_code.co_filename in _OWN_FILES:
+        while tb is not None and (tb.tb_frame.f_code.co_filename == _LAUNCHER or os.path.dirname(tb.tb_frame.f_code.co_filename) == _PACKAGE):
             tb = tb.tb_next
         show(kind, error.with_traceback(tb), tb)
 
