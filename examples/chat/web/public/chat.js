@@ -34,8 +34,10 @@ class Room {
     this.socket.onopen = () => {
       this.attempt = 0;
       say('connected');
+      // Who else is here, the server tells.
+      this.people = new Map([[session, this.name]]);
+      this.showPeople();
       this.caughtUp = false;
-      this.send({ type: 'here' });
       this.resend();
     };
     this.socket.onmessage = ({ data }) => this.heard(JSON.parse(data));
@@ -69,9 +71,11 @@ class Room {
       case 'caught-up':
         this.historyRead(event.oldest);
         break;
-      case 'joined':
-        this.send({ type: 'here' });
-      // falls through: who has joined is here
+      case 'resumed':
+        // Another worker has the socket now; what the last one had not done is asked of this one.
+        this.caughtUp = false;
+        this.resend();
+        break;
       case 'here':
         this.people.set(event.session, event.name);
         this.showPeople();
