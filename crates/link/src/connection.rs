@@ -86,6 +86,18 @@ struct Outgoing {
     held: Vec<Arc<dyn std::any::Any + Send + Sync>>,
 }
 
+impl Outgoing {
+    /// Lets go of what has been written, once that is most of it: with a worker that is always a little behind, the buffer is
+    /// never empty, and would grow for ever.
+    fn drop_written(&mut self) {
+        if self.written >= KEEP_CAPACITY && self.written * 2 >= self.bytes.len() {
+            self.bytes.drain(..self.written);
+            self.total_before += self.written as u64;
+            self.written = 0;
+        }
+    }
+}
+
 impl std::fmt::Debug for Outgoing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Outgoing({} bytes)", self.bytes.len() - self.written)
@@ -308,6 +320,7 @@ impl Link {
             match self.socket.try_write(&out.bytes[out.written..]) {
                 Ok(n) => out.written += n,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    out.drop_written();
                     ready!(self.socket.poll_write_ready(cx)).ok();
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
