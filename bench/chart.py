@@ -32,11 +32,9 @@ def markdown(report: dict) -> str:
             )
     lines = [line for part in report["special"] for line in part["lines"]]
     if lines:
-        out += ["", "## Memory, latency, start", "", "| what | measured | goal | |", "|---|---:|---:|---|"]
+        out += ["", "## Memory, latency, start, sockets", "", "| what | measured | goal | |", "|---|---:|---:|---|"]
         for line in lines:
-            goal = f"≤ {line['goal']} {line['unit']}" if line["goal"] is not None else ""
-            met = "" if line["goal"] is None else (" ✓" if line["value"] <= line["goal"] else " ✗")
-            out.append(f"| {line['title']} | {line['value']:.1f} {line['unit']} | {goal}{met} | {line['detail']} |")
+            out.append(f"| {line['title']} | {line['value']:.{1 + least(line)}f} {line['unit']} | {goal(line)} | {line['detail']} |")
     if report.get("calls"):
         out += ["", "## Calls between JavaScript and Python", "", *calls_table(report["calls"])]
     out += ["", "## Machine and versions", ""]
@@ -60,6 +58,19 @@ def calls_table(rows: list[dict]) -> list[str]:
             title = row["title"] if at == 0 else ""
             out.append(f"| {title} | {result['caller']} | {value} | {tail} | {goal} | {ratio(row, result['caller'])} |")
     return out
+
+
+def least(line: dict) -> bool:
+    """Whether more is better."""
+    return line.get("least", False)
+
+
+def goal(line: dict) -> str:
+    """`≤ 6 KiB ✓`"""
+    if line["goal"] is None:
+        return ""
+    met = line["value"] >= line["goal"] if least(line) else line["value"] <= line["goal"]
+    return f"{'≥' if least(line) else '≤'} {line['goal']} {line['unit']} {'✓' if met else '✗'}"
 
 
 def ratio(row: dict, server: str) -> str:

@@ -16,11 +16,13 @@ from pathlib import Path
 import calls
 import chart
 import machine
+import realtime
 import servers
 import special
 from load import Sample, h2load, wrk
 
 HERE = Path(__file__).resolve().parent
+SPECIAL = special.ALL | realtime.ALL
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def main() -> None:
         report = {"machine": machine.describe(), "versions": kitchen.versions(), "settings": settings(options)}
         report["rows"] = [measured(row, kitchen, options) for row in ROWS if wanted(row.name, options)]
         report["special"] = [
-            measure(kitchen, options) for name, measure in special.ALL.items() if wanted(name, options)
+            measure(kitchen, options) for name, measure in SPECIAL.items() if wanted(name, options)
         ]
         bridges = calls.Bridges(kitchen, HERE)
         report["calls"] = [calls.measured(row, bridges, options) for row in calls.ROWS if wanted(row.name, options)]
@@ -85,7 +87,7 @@ def main() -> None:
 
 
 def names() -> list[str]:
-    return [row.name for row in ROWS] + list(special.ALL) + [row.name for row in calls.ROWS]
+    return [row.name for row in ROWS] + list(SPECIAL) + [row.name for row in calls.ROWS]
 
 
 def wanted(name: str, options: argparse.Namespace) -> bool:
@@ -100,7 +102,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--connections", type=count(1, 4096), default=64, help="keep-alive connections (default 64)")
     parser.add_argument("--front-threads", type=count(1, 64), default=1, help="Bireme's front threads (default 1)")
     parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the results")
-    for path in ("bireme", "node-modules", "wrk", "h2load", "nginx"):
+    for path in ("bireme", "sockets-load", "node-modules", "wrk", "h2load", "nginx"):
         parser.add_argument(f"--{path}", type=Path, required=True, help=argparse.SUPPRESS)
     return parser.parse_args()
 

@@ -105,10 +105,10 @@ class Kitchen:
             found = re.search(pattern, done.stdout + done.stderr)
             return found[1] if found else "unknown"
 
-        names = ("granian", "uvicorn", "uvloop", "httptools", "gunicorn", "fastapi", "numpy")
+        names = ("granian", "uvicorn", "websockets", "uvloop", "httptools", "gunicorn", "fastapi", "numpy")
         packages = {name: metadata.version(name) for name in names}
         modules = {}
-        for name in ("express", "fastify", "node-calls-python", "pythonia"):
+        for name in ("express", "fastify", "node-calls-python", "pythonia", "ws"):
             text = (self.options.node_modules / name / "package.json").read_text()
             modules[name] = re.search(r'"version":\s*"([^"]+)"', text)[1]
         return {
@@ -158,22 +158,28 @@ class Kitchen:
         """The command line of a server."""
         here = ["--host", "127.0.0.1", "--port", port]
         kind, _, app = name.partition("-")
-        python = {"asgi": "bare_asgi:app", "fastapi": "fastapi_json:app", "wsgi": "bare_wsgi:app"}.get(app, "")
+        if kind == "ws":
+            return [self.node, "sockets-ws.js"]
+        python = {"asgisockets": "sockets_asgi:app", "room": "sockets_fastapi:app", "asgi": "bare_asgi:app", "fastapi": "fastapi_json:app", "wsgi": "bare_wsgi:app"}.get(app, "")
         match kind:
             case "bireme":
                 return [self.options.bireme, "serve", "--config", self.bireme_config(app, python), "--listen", f"127.0.0.1:{port}"]
             case "node":
                 return [self.node, {"http": "text-http.js"}.get(app, f"{app}-app.js")]
             case "bun":
-                return [self.bun, "text-bun.mjs"]
+                return [self.bun, "sockets-bun.mjs" if app else "text-bun.mjs"]
             case "deno":
                 return [self.deno, "run", "--allow-net", "--allow-env", "--no-config", "--no-lock", "text-deno.mjs"]
             case "granian":
                 interface = "wsgi" if app == "wsgi" else "asgi"
+                ws = ["--ws"] if app == "asgisockets" else ["--no-ws"]
                 loop = [] if app == "wsgi" else ["--loop", "uvloop"]
-                return [self.python, "-m", "granian", "--interface", interface, *loop, "--workers", 1, "--no-ws", *here, python]
+                return [self.python, "-m", "granian", "--interface", interface, *loop, "--workers", 1, *ws, *here, python]
             case "uvicorn":
                 quiet = ["--no-access-log", "--log-level", "warning"]
+                if app in ("asgisockets", "room"):
+                    # Without compression, like everybody here.
+                    quiet += ["--ws", "websockets-sansio", "--ws-per-message-deflate", "false"]
                 return [self.python, "-m", "uvicorn", "--loop", "uvloop", "--http", "httptools", *quiet, *here, python]
             case "gunicorn":
                 threads = ["-k", "gthread", "--threads", GTHREAD_THREADS, "--workers", 1]
@@ -188,9 +194,11 @@ class Kitchen:
             service = ""
         else:
             route = 'to = "app"'
-            node = {"fetch": "text-fetch.mjs", "http": "text-http.js"}.get(app, f"{app}-app.js")
+            node = {"fetch": "text-fetch.mjs", "sockets": "sockets-fetch.mjs", "clock": "sockets-fetch.mjs", "http": "text-http.js"}.get(app, f"{app}-app.js")
             run = f'python = "{python}"\ninterpreter = "{self.python}"' if python else f'node = "{node}"\ninterpreter = "{self.node}"'
             service = f'[service.app]\n{run}\nworkers = 1\ncwd = "."\n'
+            if app == "clock":
+                service += f'[service.clock]\npython = "clock_asgi:app"\ninterpreter = "{self.python}"\nworkers = 1\ncwd = "."\n'
         text = f'threads = {self.options.front_threads}\n{service}\n[[route]]\nmatch = "/*"\n{route}\n'
         path = self.apps / f"{app}.toml"
         path.write_text(text)

@@ -14,11 +14,12 @@ const DEBIAN: [(&str, &str); 3] = [("wrk", "wrk"), ("h2load", "nghttp2-client"),
 pub fn run(places: &Places, arguments: &[String]) -> anyhow::Result<ExitCode> {
     let bireme = package::build(places)?;
     let bench = places.root.join("bench");
+    let sockets = package::bench_sockets(places)?;
     let modules = prepare::node_modules(places, "bench-node", &bench.join("node"))?;
     let python = tools::python(places)?;
     let venv = prepare::venv(places, "bench-python", &python, &bench.join("python/requirements.txt"))?;
     let mut command = Command::new(venv.join("bin/python"));
-    command.arg("-u").arg(bench.join("run.py")).arg("--bireme").arg(bireme).arg("--node-modules").arg(modules);
+    command.arg("-u").arg(bench.join("run.py")).arg("--bireme").arg(bireme).arg("--sockets-load").arg(sockets).arg("--node-modules").arg(modules);
     for (program, package) in DEBIAN {
         command.arg(format!("--{program}")).arg(tools::debian(places, program, package)?);
     }

@@ -29,6 +29,17 @@ pub fn build(places: &Places) -> anyhow::Result<PathBuf> {
     Ok(bireme)
 }
 
+/// Builds the bench's WebSocket clients; returns their path.
+pub fn bench_sockets(places: &Places) -> anyhow::Result<PathBuf> {
+    let step = Step::begin("Release build of the bench's WebSocket clients");
+    let mut command = Command::new(cargo());
+    command.args(["build", "--release", "--package", "bench-sockets"]).current_dir(&places.root);
+    let status = command.status().context("could not run cargo build")?;
+    anyhow::ensure!(status.success(), "cargo build failed ({status})");
+    step.done();
+    Ok(places.target.join("release/bench-sockets"))
+}
+
 /// Builds the server and the native modules in one cargo run; returns the modules' shared objects, in the order of
 /// [`NATIVE`].
 fn compile(places: &Places) -> anyhow::Result<Vec<PathBuf>> {

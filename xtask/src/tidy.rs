@@ -11,7 +11,7 @@ use crate::steps::say;
 
 /// A crate of ours and the crates of ours that it may depend on; the layers of STYLE.md. A crate that is not
 /// named here is an error, so that a new one gets its place on purpose.
-const LAYERS: [(&str, &[&str]); 16] = [
+const LAYERS: [(&str, &[&str]); 17] = [
     ("wire", &[]),
     ("contract", &[]),
     ("typings", &[]),
@@ -27,6 +27,7 @@ const LAYERS: [(&str, &[&str]); 16] = [
     ("memory", &[]),
     ("bireme-native", &["wire", "memory"]),
     ("bireme-node-native", &["memory"]),
+    ("bench-sockets", &[]),
     ("xtask", &[]),
 ];
 
