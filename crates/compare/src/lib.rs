@@ -3,8 +3,9 @@
 //! `statistics`, `equality`, `measures` and `document` are pure: they know no process, socket or clock. `functions` launches what is
 //! compared. This crate does not know where interpreters are found or how `bireme.toml` is read: the binary says.
 
-pub mod code;
+pub mod broadcast;
 pub mod change;
+pub mod code;
 pub mod condition;
 pub mod document;
 pub mod equality;

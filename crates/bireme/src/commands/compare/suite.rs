@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
+use compare::broadcast::{self, Broadcast};
 use compare::Outcome;
 use compare::document::{Criterion, Kind, Severity, Side};
 use compare::equality::Likeness;
@@ -57,8 +58,8 @@ pub fn run(arguments: &SuiteArguments) -> Result<ExitCode, Stop> {
             }
             let measured = match form {
                 Form::Function => function(workload, measure, &session),
-                Form::Application if workload.settings.protocol.is_some() => {
-                    Err(Stop::Failed("it speaks WebSocket, which the load generator does not".to_owned()))
+                Form::Application if workload.settings.protocol.as_deref() == Some("websocket") => {
+                    chat(workload, measure, &session)
                 }
                 Form::Application => application(workload, measure, &session),
             };
@@ -131,6 +132,7 @@ struct Case {
 fn application(workload: &Workload, measure: &MeasureArguments, session: &Session) -> Result<Outcome, Stop> {
     let app = workload.folder.join("app");
     let mut pair = Pair::of(Some(&app.join("bireme.toml")), ["node", "python"], None, measure.timeout)?;
+    measure_services(&mut pair.sides, &app, measure);
     let python = interpreter(Language::Python, &workload.folder, measure)?.path;
     let cases = cases(&python, &app.join("cases.py"), workload.settings.size, session.document.settings.seed)?;
     let text = std::fs::read_to_string(cases.path()).map_err(|error| Stop::Failed(format!("the cases cannot be read: {error}")))?;
@@ -177,6 +179,37 @@ fn application(workload: &Workload, measure: &MeasureArguments, session: &Sessio
     let said = pair.findings.iter().filter(|finding| finding.severity >= Severity::Warning);
     outcome.comparison.remarks.extend(said.map(|finding| format!("{}: {}", finding.what, finding.advice)));
     Ok(outcome)
+}
+
+fn chat(workload: &Workload, measure: &MeasureArguments, session: &Session) -> Result<Outcome, Stop> {
+    let app = workload.folder.join("app");
+    let mut pair = Pair::of(Some(&app.join("bireme.toml")), ["node", "python"], None, measure.timeout)?;
+    measure_services(&mut pair.sides, &app, measure);
+    let python = interpreter(Language::Python, &workload.folder, measure)?.path;
+    let cases = cases(&python, &app.join("cases.py"), workload.settings.size, session.document.settings.seed)?;
+    let text = std::fs::read_to_string(cases.path()).map_err(|error| Stop::Failed(format!("the cases cannot be read: {error}")))?;
+    let room = serde_json::from_str(text.lines().next().unwrap_or_default())
+        .map_err(|error| Stop::Failed(format!("{}: its case is no room: {error}", app.display())))?;
+    let broadcast = Broadcast {
+        name: workload.name.clone(),
+        title: workload.settings.title.clone(),
+        criterion: Some(workload.settings.criterion),
+        note: workload.note.clone(),
+        sides: pair.sides.clone(),
+        launchers: pair.launchers.clone(),
+        room,
+        timeout: Duration::from_secs_f64(measure.timeout),
+    };
+    Ok(broadcast::compare(&broadcast, &session.document.settings, &session.cancel, &mut progress::printer()))
+}
+
+/// Measures the code of a workload's two services.
+fn measure_services(sides: &mut [Side; 2], app: &Path, measure: &MeasureArguments) {
+    let folder = app.parent().unwrap_or(app);
+    let Ok(python) = interpreter(Language::Python, folder, measure) else { return };
+    for (side, file) in sides.iter_mut().zip(["node.mjs", "python.py"]) {
+        measure_code(side, &app.join(file), app, &python.path);
+    }
 }
 
 fn serve_upstream(workload: &Workload, file: &Path, session: &Session) -> Result<Server, Stop> {

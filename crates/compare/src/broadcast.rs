@@ -1,0 +1,324 @@
+//! Chat: sockets in one room, where what any of them says is heard by all. The contract is in `suite/README.md`.
+//!
+//! A closed loop: a message is sent when the last socket has heard the one before. So this finds what a broadcast takes, and not what becomes of
+//! it under more load than there is time for.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use futures_util::{SinkExt, StreamExt};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+use crate::document::{Axis, Comparison, Criterion, Curve, Distribution, Equality, Launch, Series, Settings, Side, Unit};
+use crate::document::Outcome as Answers;
+use crate::equality::{Answer, Comparer, Likeness};
+use crate::functions::QUANTILES;
+use crate::server::{Server, ServerLauncher};
+use crate::statistics::change_points::warm_up;
+use crate::statistics::order::{self, Which};
+use crate::statistics::{mean, median, quantile_sorted};
+use crate::{Cancel, Outcome, Progress, Watch, measures, processes};
+
+/// Points kept of a launch's warm-up, to draw it.
+const TRACE_POINTS: usize = 200;
+/// Messages a launch below which its p99 rests on too few.
+const PERCENTILE_MESSAGES: usize = 10_000;
+
+/// A room and what is said in it, as `app/cases.py` gives it.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Room {
+    /// The room's socket.
+    pub target: String,
+    /// Sockets that join.
+    pub members: usize,
+    /// Said one after the other, again and again.
+    pub messages: Vec<Said>,
+}
+
+/// A message.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Said {
+    /// Who says it, by the number of the socket.
+    pub member: usize,
+    /// What.
+    pub text: String,
+}
+
+/// Two services with rooms.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Broadcast {
+    /// Unique in the document.
+    pub name: String,
+    /// For people.
+    pub title: String,
+    /// What it stands for.
+    pub criterion: Option<Criterion>,
+    /// What makes it unfair and how that was avoided.
+    pub note: Option<String>,
+    /// Left and right.
+    pub sides: [Side; 2],
+    /// How each is launched.
+    pub launchers: [ServerLauncher; 2],
+    /// The room.
+    pub room: Room,
+    /// Longest wait for a message.
+    pub timeout: Duration,
+}
+
+/// What is heard first, in two launches of each side; then launches in randomised ABBA blocks. Whatever happens, what was measured is
+/// returned.
+pub fn compare(broadcast: &Broadcast, settings: &Settings, cancel: &Cancel, watch: Watch) -> Outcome {
+    let mut comparison = Comparison {
+        name: broadcast.name.clone(),
+        title: broadcast.title.clone(),
+        criterion: broadcast.criterion,
+        note: broadcast.note.clone(),
+        sides: broadcast.sides.to_vec(),
+        equality: Equality::default(),
+        measures: Vec::new(),
+        launches: Vec::new(),
+        curves: Vec::new(),
+        errors: Vec::new(),
+        rules: Vec::new(),
+        remarks: vec![format!(
+            "{} sockets in one room; a message is sent when the last of them has heard the one before, and timed until then",
+            broadcast.room.members
+        )],
+    };
+    let began = Instant::now();
+    let stopped = all(broadcast, settings, &mut comparison, cancel, watch).err();
+    let blocks = comparison.launches.len().max(1) as f64 / 4.0;
+    measures::derive(&mut comparison, settings, began.elapsed().as_secs_f64() / blocks);
+    Outcome { comparison, stopped }
+}
+
+fn all(broadcast: &Broadcast, settings: &Settings, comparison: &mut Comparison, cancel: &Cancel, watch: Watch) -> Result<(), String> {
+    let began = Instant::now();
+    let orders = order::blocks(settings.blocks, settings.seed);
+    let launches = orders.len() * 4;
+    let mut say = |stage: String, done: usize| {
+        let left_seconds = (launches - done) as f64 * (settings.launch_seconds + 1.0);
+        watch(Progress { stage: format!("{}: {stage}", broadcast.name), done: done as f64 / launches as f64, left_seconds });
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+    say("comparing what is heard".to_owned(), 0);
+    comparison.equality = runtime.block_on(compare_heard(broadcast, settings, cancel))?;
+    if comparison.equality.outcome == Answers::Different {
+        return Ok(());
+    }
+    let mut traces: Vec<(Which, Trace)> = Vec::new();
+    for (block, order) in orders.iter().enumerate() {
+        for (position, which) in order.iter().enumerate() {
+            let name = &broadcast.sides[which.index()].name;
+            say(format!("block {} of {}, {name}", block + 1, orders.len()), comparison.launches.len());
+            let since = began.elapsed().as_secs_f64();
+            let (mut launch, trace) = measure(broadcast, *which, settings.launch_seconds, &runtime, cancel)?;
+            launch.block = u32::try_from(block).unwrap_or(u32::MAX);
+            launch.position = u32::try_from(position).unwrap_or(u32::MAX);
+            launch.began_seconds = since;
+            comparison.launches.push(launch);
+            traces.push((*which, trace));
+        }
+    }
+    comparison.curves = curves(broadcast, &comparison.launches, &traces);
+    Ok(())
+}
+
+/// Every message once, to two launches of each side.
+async fn compare_heard(broadcast: &Broadcast, settings: &Settings, cancel: &Cancel) -> Result<Equality, String> {
+    let mut heard = Vec::new();
+    for launcher in [0, 0, 1, 1] {
+        let server = Server::start(&broadcast.launchers[launcher], cancel)?;
+        let mut members = Members::join(broadcast, &server).await?;
+        let mut answers = Vec::new();
+        for said in &broadcast.room.messages {
+            answers.push(members.say(said).await?);
+        }
+        heard.push(answers);
+    }
+    let mut comparer = Comparer::new(Likeness::default());
+    for index in 0..broadcast.room.messages.len() {
+        let answer = |at: usize| Answer { parts: Vec::new(), json: Some(Value::Array(heard[at][index].clone())) };
+        let [a, b, c, d] = [0, 1, 2, 3].map(answer);
+        comparer.add(&format!("message {}", index + 1), [&a, &b], [&c, &d]);
+    }
+    Ok(comparer.finish(broadcast.room.messages.len() as u64, 1, settings.confidence))
+}
+
+/// Seconds since the first message, and its latency, or the memory then.
+#[derive(Default)]
+struct Trace {
+    latency: Vec<(f64, f64)>,
+    memory: Vec<(f64, f64)>,
+}
+
+fn measure(
+    broadcast: &Broadcast,
+    which: Which,
+    seconds: f64,
+    runtime: &tokio::runtime::Runtime,
+    cancel: &Cancel,
+) -> Result<(Launch, Trace), String> {
+    let server = Server::start(&broadcast.launchers[which.index()], cancel)?;
+    let mut values = BTreeMap::from([("start_warm".to_owned(), server.began.elapsed().as_secs_f64())]);
+    let memory = || processes::memory(server.pid()).map(|bytes| bytes as f64);
+    let idle = memory();
+    let mut members = runtime.block_on(Members::join(broadcast, &server))?;
+    let joined = memory();
+    if let (Some(idle), Some(joined)) = (idle, joined) {
+        values.insert("memory_idle".to_owned(), idle);
+        values.insert("connection_memory".to_owned(), ((joined - idle) / broadcast.room.members as f64).max(0.0));
+    }
+    let before = processes::processor_time(server.pid());
+    let (samples, sizes) =
+        processes::watching(server.pid(), || runtime.block_on(members.talk(&broadcast.room.messages, seconds, cancel)));
+    let samples = samples?;
+    let cpu = processes::processor_time(server.pid()).saturating_sub(before).as_secs_f64();
+    let end = samples.last().map_or(0.0, |sample| sample.0);
+    let warm_up = warm_up(&samples);
+    let steady_after = warm_up.as_ref().map_or(0.0, |warm_up| warm_up.steady_after_seconds.unwrap_or(end / 2.0));
+    let mut steady: Vec<f64> = samples.iter().filter(|sample| sample.0 >= steady_after).map(|sample| sample.1).collect();
+    steady.sort_by(f64::total_cmp);
+    values.insert("latency_p50".to_owned(), quantile_sorted(&steady, 0.5));
+    if steady.len() >= PERCENTILE_MESSAGES {
+        values.insert("latency_p99".to_owned(), quantile_sorted(&steady, 0.99));
+    }
+    values.insert("throughput".to_owned(), 1.0 / mean(&steady));
+    values.insert("cpu".to_owned(), cpu / samples.len() as f64);
+    let bytes: Vec<f64> = sizes.iter().map(|size| size.1).collect();
+    if let Some(peak) = bytes.iter().copied().reduce(f64::max) {
+        values.insert("memory_steady".to_owned(), median(&bytes[bytes.len() / 2..]));
+        values.insert("memory_peak".to_owned(), peak);
+    }
+    values.retain(|_, value| value.is_finite());
+    let latency = Distribution {
+        count: steady.len() as u64,
+        quantiles: QUANTILES.map(|quantile| (quantile, quantile_sorted(&steady, quantile))).to_vec(),
+    };
+    let step = samples.len().div_ceil(TRACE_POINTS).max(1);
+    let thin = samples.chunks(step).map(|chunk| (chunk[0].0, median(&chunk.iter().map(|sample| sample.1).collect::<Vec<_>>())));
+    let trace = Trace { latency: thin.collect(), memory: sizes };
+    let side = broadcast.sides[which.index()].name.clone();
+    let launch = Launch { side, block: 0, position: 0, began_seconds: 0.0, values, warm_up, latency: Some(latency), void: None };
+    Ok((launch, trace))
+}
+
+/// The sockets of a room.
+struct Members {
+    sockets: Vec<WebSocketStream<TcpStream>>,
+    timeout: Duration,
+}
+
+impl Members {
+    /// Opens them, and waits until each has been welcomed.
+    async fn join(broadcast: &Broadcast, server: &Server) -> Result<Members, String> {
+        let room = &broadcast.room;
+        if room.members == 0 || room.messages.iter().any(|said| said.member >= room.members) {
+            return Err("the room has no members, or one that is none speaks".to_owned());
+        }
+        let mut members = Members { sockets: Vec::with_capacity(room.members), timeout: broadcast.timeout };
+        for _ in 0..room.members {
+            let connect = async {
+                let stream = TcpStream::connect(server.address).await.map_err(|error| error.to_string())?;
+                stream.set_nodelay(true).map_err(|error| error.to_string())?;
+                let address = format!("ws://{}{}", server.address, room.target);
+                Ok::<_, String>(client_async(address, stream).await.map_err(|error| error.to_string())?.0)
+            };
+            let joined = tokio::time::timeout(broadcast.timeout, connect).await;
+            members.sockets.push(joined.map_err(|_| "a socket was not opened in time".to_owned())??);
+        }
+        for index in 0..room.members {
+            members.hear(index).await?;
+        }
+        Ok(members)
+    }
+
+    /// What each member hears of a message.
+    async fn say(&mut self, said: &Said) -> Result<Vec<Value>, String> {
+        self.send(said).await?;
+        let mut heard = Vec::with_capacity(self.sockets.len());
+        for index in 0..self.sockets.len() {
+            let text = self.hear(index).await?;
+            heard.push(serde_json::from_str(&text).unwrap_or(Value::String(text)));
+        }
+        Ok(heard)
+    }
+
+    /// Messages for a time: seconds since the first one was sent, and until the last member had heard it.
+    async fn talk(&mut self, messages: &[Said], seconds: f64, cancel: &Cancel) -> Result<Vec<(f64, f64)>, String> {
+        let began = Instant::now();
+        let mut samples = Vec::new();
+        for said in messages.iter().cycle() {
+            if cancel.is_cancelled() {
+                return Err("interrupted".to_owned());
+            }
+            let at = began.elapsed().as_secs_f64();
+            if at >= seconds {
+                break;
+            }
+            self.send(said).await?;
+            for index in 0..self.sockets.len() {
+                self.hear(index).await?;
+            }
+            samples.push((at, began.elapsed().as_secs_f64() - at));
+        }
+        Ok(samples)
+    }
+
+    async fn send(&mut self, said: &Said) -> Result<(), String> {
+        let text = serde_json::json!({ "text": said.text }).to_string();
+        let socket = self.sockets.get_mut(said.member).ok_or("who speaks is no member")?;
+        socket.send(Message::text(text)).await.map_err(|error| format!("a message could not be sent: {error}"))
+    }
+
+    async fn hear(&mut self, index: usize) -> Result<String, String> {
+        let socket = &mut self.sockets[index];
+        let next = async {
+            loop {
+                match socket.next().await {
+                    Some(Ok(Message::Text(text))) => return Ok(text.as_str().to_owned()),
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                    Some(Ok(other)) => return Err(format!("member {index} heard {other:?}")),
+                    Some(Err(error)) => return Err(format!("member {index}: {error}")),
+                    None => return Err(format!("member {index}: the socket ended")),
+                }
+            }
+        };
+        tokio::time::timeout(self.timeout, next).await.map_err(|_| format!("member {index} heard nothing in time"))?
+    }
+}
+
+fn curves(broadcast: &Broadcast, launches: &[Launch], traces: &[(Which, Trace)]) -> Vec<Curve> {
+    let seconds = |title: &str, logarithmic| Axis { title: title.to_owned(), unit: Unit::Seconds, logarithmic };
+    let even = |title: &str, unit| Axis { title: title.to_owned(), unit, logarithmic: false };
+    let curve = |id: &str, title: &str, criterion, x, y, series| {
+        Curve { id: id.to_owned(), title: title.to_owned(), criterion, x, y, series, remark: None }
+    };
+    let mut distribution = Vec::new();
+    let (mut latency, mut memory) = (Vec::new(), Vec::new());
+    for which in [Which::Left, Which::Right] {
+        let side = &broadcast.sides[which.index()].name;
+        let of_side = launches.iter().filter(|launch| launch.side == *side);
+        let all: Vec<&Distribution> = of_side.filter_map(|launch| launch.latency.as_ref()).collect();
+        if !all.is_empty() {
+            let at = |index: usize| median(&all.iter().map(|one| one.quantiles[index].1).collect::<Vec<_>>());
+            let points = QUANTILES.iter().enumerate().map(|(index, quantile)| (*quantile, at(index))).collect();
+            distribution.push(Series { side: side.clone(), label: String::new(), points });
+        }
+        for (number, (_, trace)) in traces.iter().filter(|trace| trace.0 == which).take(2).enumerate() {
+            let series = |points: &Vec<(f64, f64)>| Series { side: side.clone(), label: format!("launch {}", number + 1), points: points.clone() };
+            latency.push(series(&trace.latency));
+            memory.push(series(&trace.memory));
+        }
+    }
+    let since = || seconds("since the first message", false);
+    vec![
+        curve("latency_distribution", "Latency by quantile", Criterion::Performance, even("quantile", Unit::Ratio), seconds("latency", true), distribution),
+        curve("warm_up", "Warm-up", Criterion::Performance, since(), seconds("latency", true), latency),
+        curve("memory_over_time", "Memory over time", Criterion::Memory, since(), even("memory", Unit::Bytes), memory),
+    ]
+}
