@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from websockets.sync.client import connect
 
-from harness.server import Server, eventually
+from harness.server import BIREME, Server, eventually
 
 SUITE = Path(__file__).resolve().parents[2] / "suite"
 WORKLOADS = sorted(file.parent for file in SUITE.glob("*/workload.toml"))
@@ -242,3 +242,15 @@ def test_a_crash_is_an_error_and_the_next_request_is_answered(service, running):
         assert client.get(f"/{service}/crash").status_code in (502, 503)
         assert client.get(f"/{service}/ok?n=4").json() == {"ok": True, "n": 4}
     assert set(server.workers(service)).isdisjoint(before)
+
+
+def test_the_command_measures_a_chat_over_its_sockets(tmp_path):
+    command = [BIREME, "compare", "suite", "chat", "--folder", SUITE, "--out", tmp_path, "--blocks", "6", "--launch", "0.05"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=80, env=os.environ | {"NO_COLOR": "1"})
+    assert done.returncode == 0, done.stderr
+    (chat,) = json.loads((tmp_path / "compare.json").read_text())["comparisons"]
+    assert chat["equality"]["outcome"] == "equal" and chat["equality"]["cases"] == 20
+    assert [launch["side"] for launch in chat["launches"]].count("node") == 12
+    assert {"latency_p50", "throughput", "connection_memory", "memory_peak", "start_warm"} <= {m["id"] for m in chat["measures"]}
+    assert all(side["code"]["logical_lines"] > 10 for side in chat["sides"])
+    assert "Chat broadcast" in (tmp_path / "compare.html").read_text()
