@@ -108,7 +108,7 @@ class Kitchen:
         names = ("granian", "uvicorn", "websockets", "uvloop", "httptools", "gunicorn", "fastapi", "numpy")
         packages = {name: metadata.version(name) for name in names}
         modules = {}
-        for name in ("express", "fastify", "node-calls-python", "pythonia", "ws"):
+        for name in ("express", "fastify", "node-calls-python", "pythonia", "ws8"):
             text = (self.options.node_modules / name / "package.json").read_text()
             modules[name] = re.search(r'"version":\s*"([^"]+)"', text)[1]
         return {

@@ -1,6 +1,6 @@
-// The same with ws.
+// The same with ws (8; another package of the bench wants an older one).
 const http = require('node:http');
-const { WebSocketServer } = require('ws');
+const { WebSocketServer } = require('ws8');
 
 const server = http.createServer((request, response) => response.end('Hello, world!'));
 const sockets = new WebSocketServer({ server });
