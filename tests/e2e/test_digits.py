@@ -101,9 +101,13 @@ def test_the_page_has_no_errors(digits, page):
     assert errors == []
 
 
-def test_no_drawing_is_refused_by_python(digits):
+@pytest.mark.parametrize("path", ["/predict", "/api/predict"], ids=["called by Node", "over HTTP"])
+def test_no_drawing_is_refused_by_python(digits, path):
     with digits.client() as client:
-        assert client.post("/api/predict", json={"strokes": []}).status_code == 422
+        assert client.post(path, json={"strokes": []}).status_code == 422
+        assert client.post(path, json={"strokes": "none"}).status_code == 422
+        answer = client.post(path, json={"strokes": [[[10, 0], [10, 50]]]}).json()
+        assert len(answer["probabilities"]) == 10
 
 
 def test_the_same_code_runs_without_bireme(digits):

@@ -51,7 +51,7 @@ async function predict() {
   const asked = ++edition;
   note.textContent = 'Asking Python…';
   try {
-    const response = await fetch('/api/predict', {
+    const response = await fetch('/predict', {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify({ strokes }),
