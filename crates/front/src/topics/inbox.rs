@@ -50,9 +50,13 @@ impl Inbox {
         }
         self.bytes.set(self.bytes.get() + cost);
         let hold = (limit.full == TopicQueueFull::Backpressure).then(|| hold.clone());
+        // Who has something waiting has been woken for it, or waits for its client to read.
+        let first = waiting.is_empty();
         waiting.push_back((publication.clone(), hold));
         drop(waiting);
-        self.wake();
+        if first {
+            self.wake();
+        }
     }
 
     /// Wakes the task of `cx` when something comes.
