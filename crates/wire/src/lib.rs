@@ -10,7 +10,7 @@ mod topic;
 
 pub use decode::{FieldList, Frame, RequestHead, ResponseHead, credit, decode_frame, field_list};
 pub use encode::{
-    RequestParts, mark_taken_over, put_credit, put_field_list, put_frame, put_header, put_request, put_reset, put_response,
+    RequestParts, TAKE_OVER_BODY_MAX, mark_taken_over, put_credit, put_field_list, put_frame, put_header, put_request, put_reset, put_response,
     request_len, set_stream,
 };
 pub use topic::{
