@@ -12,7 +12,7 @@ class Subscription {
   #close;
   #waiting = [];
   #bytes = 0;
-  #wake = null;
+  #sleepers = [];
   #open = true;
 
   constructor(topic, callback, close) {
@@ -28,7 +28,7 @@ class Subscription {
     if (!this.#open) return;
     this.#open = false;
     this.#close();
-    this.#wake?.();
+    this.#wake();
   }
 
   /** An event has come. */
@@ -44,7 +44,7 @@ class Subscription {
       this.#bytes -= this.#waiting.shift().cost;
       this.dropped++;
     }
-    this.#wake?.();
+    this.#wake();
   }
 
   /** What a callback throws goes where an event listener's errors go, and not into the link. */
@@ -57,23 +57,31 @@ class Subscription {
     }
   }
 
-  async *[Symbol.asyncIterator]() {
-    try {
-      for (;;) {
-        while (this.#waiting.length > 0) {
-          const { event, cost } = this.#waiting.shift();
-          this.#bytes -= cost;
-          yield event;
-        }
-        if (!this.#open) return;
-        await new Promise((resolve) => {
-          this.#wake = resolve;
-        });
-        this.#wake = null;
+  /** Leaving the iteration ends the subscription at once, also while a `next()` waits; a generator would only do so after it. */
+  [Symbol.asyncIterator]() {
+    return {
+      next: () => this.#next(),
+      return: async () => {
+        this.close();
+        return { done: true, value: undefined };
+      },
+    };
+  }
+
+  async #next() {
+    for (;;) {
+      const first = this.#waiting.shift();
+      if (first !== undefined) {
+        this.#bytes -= first.cost;
+        return { done: false, value: first.event };
       }
-    } finally {
-      this.close();
+      if (!this.#open) return { done: true, value: undefined };
+      await new Promise((resolve) => this.#sleepers.push(resolve));
     }
+  }
+
+  #wake() {
+    for (const wake of this.#sleepers.splice(0)) wake();
   }
 
   [Symbol.dispose ?? Symbol.for('Symbol.dispose')]() {

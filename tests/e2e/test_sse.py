@@ -96,3 +96,13 @@ def test_any_response_is_streamed_as_it_comes(server, coding):
     stream.io.close()
     # A generator that waits for its next message ends when that comes.
     eventually(lambda: server.get("/go") and any("producer ended" in line for line in server.lines[mark:]))
+
+
+def test_a_subscription_is_a_producer_and_ends_with_its_client(server):
+    eventually(lambda: server.get("/listeners").json() == 0)
+    stream = Stream(server, "/direct")
+    publish_to(server)
+    stream.until("data: second\ndata: line\n\n")
+    stream.until(":\n\n")
+    stream.io.close()
+    eventually(lambda: server.get("/listeners").json() == 0)

@@ -30,6 +30,11 @@ async def sse():
     return bireme.EventStream(events, retry_ms=1500, heartbeat_s=0.05).response()
 
 
+@app.get("/direct")
+async def direct():
+    return bireme.EventStream(lambda last_event_id: bireme.subscribe("go"), heartbeat_s=0.05).response()
+
+
 @app.get("/pieces")
 async def streamed():
     return StreamingResponse(pieces(), media_type="text/plain")

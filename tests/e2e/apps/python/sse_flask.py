@@ -33,6 +33,11 @@ def sse():
     return bireme.EventStream(events, retry_ms=1500)
 
 
+@app.get("/direct")
+def direct():
+    return bireme.EventStream(lambda last_event_id: bireme.subscribe("go"), heartbeat_s=0.05)
+
+
 @app.get("/pieces")
 def streamed():
     return Response(pieces(), mimetype="text/plain")
