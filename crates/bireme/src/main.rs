@@ -10,6 +10,7 @@ mod commands;
 mod control;
 mod load;
 mod log;
+mod metrics;
 mod systemd;
 
 use std::process::ExitCode;

@@ -220,6 +220,8 @@ keys! {
             "Look of the log on stderr.";
         "log_level" Kind::Choice(&["error", "warn", "info", "debug", "trace"]), Is("info"),
             "Least severity that is logged.";
+        "metrics_listen" Kind::Text, Unset("nowhere"),
+            "Address, as in `listen`, at which `GET /metrics` answers with the counts of Bireme and its workers for Prometheus; apart from `listen`, so that clients do not see it.";
         "server_header" Kind::Text, Unset("no such field"),
             "Value of the `server` field of responses.";
         "runtime_dir" Kind::Path, Unset("a private folder below `$XDG_RUNTIME_DIR` or `/tmp`"),

@@ -161,6 +161,7 @@ impl Reader<'_> {
             trusted_proxies: self.trusted_proxies(&top),
             server_header: self.field_value(&top, "server_header"),
             log: log(&top),
+            metrics_listen: self.metrics_listen(&top),
             access_log: self.access_log(access_log),
             compression: self.compression(compression),
             websocket: self.websocket(websocket),
@@ -217,6 +218,13 @@ impl Reader<'_> {
             self.errors.add(place, "listen: the list is empty; name an address such as \"127.0.0.1:8000\"");
         }
         listen
+    }
+
+    fn metrics_listen(&mut self, top: &Values) -> Option<crate::Listen> {
+        let (text, place) = (top.text("metrics_listen")?, top.written("metrics_listen")?);
+        units::listen(&text, self.folders.of(place))
+            .map_err(|what| self.errors.add_value(place, "metrics_listen", &what))
+            .ok()
     }
 
     fn tls(&mut self, item: Option<Item>) -> Option<Tls> {

@@ -30,6 +30,8 @@ pub struct Settings {
     pub server_header: Option<String>,
     /// What Bireme says on stderr.
     pub log: Log,
+    /// Where Prometheus finds numbers, if anywhere.
+    pub metrics_listen: Option<Listen>,
     /// One line a request.
     pub access_log: AccessLog,
     /// Compression on the fly.

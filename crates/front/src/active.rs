@@ -155,7 +155,7 @@ impl Active {
     /// Says what is wrong with settings before any thread works by them.
     pub fn validate(settings: &Arc<Settings>) -> Result<(), Unusable> {
         let store = Store::new(&settings.static_cache);
-        Active::new(settings.clone(), &store, |name, limits| Pool::new(name.clone(), limits)).map(drop)
+        Active::new(settings.clone(), &store, |name, limits| Pool::new(name.clone(), limits, None)).map(drop)
     }
 }
 

@@ -103,8 +103,9 @@ impl Lookup {
         self.fields.iter().find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value.as_slice())
     }
 
-    /// Writes the request into the access log.
+    /// Counts the request and writes it into the access log.
     pub fn record(&self, thread: &Thread, status: u16, bytes: u64) {
+        thread.count(status, bytes, self.began);
         let Some(log) = thread.access_log() else { return };
         log.record(&Record {
             client: self.client.as_bytes(),
@@ -124,8 +125,9 @@ impl Lookup {
     }
 }
 
-/// Writes a request that the front answered itself, from its head, into the access log.
+/// Counts a request that the front answered itself and writes it, from its head, into the access log.
 pub fn record_head(thread: &Thread, peer: &Peer, head: &Head<'_>, id: &str, status: u16, bytes: u64) {
+    thread.count(status, bytes, None);
     let Some(log) = thread.access_log() else { return };
     log.record(&Record {
         client: peer.forwarded.address().as_bytes(),
@@ -193,8 +195,11 @@ impl Request {
         self.upstream.stream().map_or_else(|| self.service(), |stream| stream.worker().to_string())
     }
 
-    /// Writes the request into the access log.
+    /// Counts the request and writes it into the access log.
     pub fn record(&self, thread: &Thread, status: u16, bytes: u64) {
+        if let Some(counters) = &self.upstream.pool().counters {
+            counters.count(status, bytes, self.began);
+        }
         let (Some(log), Some(head)) = (thread.access_log(), self.head()) else { return };
         let target: Cow<'_, [u8]> = match head.prefix {
             b"" => Cow::Borrowed(head.target),

@@ -18,6 +18,7 @@ mod http1;
 mod http2;
 mod listen;
 pub mod media_type;
+mod metrics;
 mod pool;
 pub mod problem;
 pub mod request_id;
@@ -41,6 +42,7 @@ use tokio::sync::mpsc;
 
 pub use active::Unusable;
 pub use listen::{BindError, Bound, Inherited};
+pub use metrics::{BUCKETS_US, STATUS_CLASSES, Totals};
 pub use tls::Error as TlsError;
 
 use crate::access_log::AccessLog;
@@ -100,7 +102,8 @@ impl Front {
         let access_log = AccessLog::start(&settings.access_log).map_err(StartError::AccessLog)?;
         let tls = settings.tls.as_ref().map(tls::Acceptor::new).transpose().map_err(StartError::Tls)?;
         let (events, receiver) = mpsc::unbounded_channel();
-        let shared = Arc::new(Shared::default());
+        let metrics = settings.metrics_listen.is_some().then(metrics::Metrics::default);
+        let shared = Arc::new(Shared { metrics, ..Shared::default() });
         let mut threads = Vec::new();
         let (senders, inboxes): (Vec<_>, Vec<_>) = bound.per_thread.iter().map(|_| mpsc::unbounded_channel()).unzip();
         let bus: Arc<dyn TopicBus> = Arc::new(Threads(senders.clone()));
@@ -178,6 +181,11 @@ impl Front {
     /// Client connections that are open now.
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::Acquire)
+    }
+
+    /// Counts of requests by service, if the settings asked for them at the start.
+    pub fn metrics(&self) -> Vec<Totals> {
+        self.shared.metrics.as_ref().map(metrics::Metrics::totals).unwrap_or_default()
     }
 
     /// Accepts no more and lets requests end for at most `deadline`. Blocks; says how many connections are still

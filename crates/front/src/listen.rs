@@ -66,6 +66,20 @@ impl std::fmt::Display for BindError {
 impl std::error::Error for BindError {}
 
 impl Bound {
+    /// Opens one address that is not for clients.
+    ///
+    /// # Errors
+    /// As [`Bound::open`].
+    pub fn open_apart(address: &Listen) -> Result<(Inherited, Listen), BindError> {
+        let mut bound = Bound::open(std::slice::from_ref(address), 1)?;
+        let socket = match bound.per_thread.pop().and_then(|mut listeners| listeners.pop()) {
+            Some(Listener::Tcp(listener)) => Inherited::Tcp(listener),
+            Some(Listener::Unix(listener)) => Inherited::Unix(listener),
+            None => return Err(BindError { address: address.clone(), error: io::ErrorKind::AddrNotAvailable.into() }),
+        };
+        Ok((socket, bound.addresses.swap_remove(0)))
+    }
+
     /// Opens every address once for each of `threads` threads.
     pub fn open(listen: &[Listen], threads: usize) -> Result<Bound, BindError> {
         let mut bound = Bound::empty(threads);

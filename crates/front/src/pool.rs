@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use link::{Link, ServiceState, Stream, WorkerId};
 
+use crate::metrics::Counters;
+
 /// Bounds of a pool, from the service's configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct PoolLimits {
@@ -26,6 +28,8 @@ pub struct PoolLimits {
 pub struct Pool {
     /// Name of the service.
     pub service: Arc<str>,
+    /// Of its responses on this thread.
+    pub counters: Option<Arc<Counters>>,
     limits: Cell<PoolLimits>,
     active: RefCell<Vec<Rc<Link>>>,
     next: Cell<usize>,
@@ -51,9 +55,10 @@ pub enum Unavailable {
 
 impl Pool {
     /// A pool without workers.
-    pub fn new(service: Arc<str>, limits: PoolLimits) -> Rc<Pool> {
+    pub fn new(service: Arc<str>, limits: PoolLimits, counters: Option<Arc<Counters>>) -> Rc<Pool> {
         Rc::new(Pool {
             service,
+            counters,
             limits: Cell::new(limits),
             active: RefCell::default(),
             next: Cell::new(0),

@@ -14,6 +14,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::access_log::ThreadLog;
 use crate::active::{Active, Unusable};
 use crate::deadline::{Deadlines, TICK};
+use crate::metrics::{Counters, Metrics};
 use crate::pool::Pool;
 use crate::request_id::{Generator, RequestId};
 use crate::static_files::Store;
@@ -47,6 +48,8 @@ pub enum Order {
 pub struct Shared {
     /// Client connections over all threads.
     pub connections: AtomicUsize,
+    /// Counts of requests, if somebody wants them.
+    pub metrics: Option<Metrics>,
 }
 
 /// The state of one front thread.
@@ -70,6 +73,8 @@ pub struct Thread {
     /// Static files in memory.
     store: Store,
     access_log: Option<ThreadLog>,
+    /// Of what the thread answers itself; those of services are in their pools.
+    counters: Option<Arc<Counters>>,
     buffers: RefCell<Vec<Vec<u8>>>,
     /// What WebSockets share.
     pub workshop: Workshop,
@@ -89,7 +94,8 @@ impl Thread {
     ) -> Result<Rc<Thread>, Unusable> {
         let pools = RefCell::default();
         let store = Store::new(&settings.static_cache);
-        let active = Active::new(settings, &store, |name, limits| pool(&pools, name, limits))?;
+        let active = Active::new(settings, &store, |name, limits| pool(&pools, &shared, name, limits))?;
+        let counters = shared.metrics.as_ref().map(|metrics| metrics.register("".into()));
         Ok(Rc::new(Thread {
             index,
             shared,
@@ -104,6 +110,7 @@ impl Thread {
             events,
             store,
             access_log,
+            counters,
             buffers: RefCell::default(),
             workshop: Workshop::new(),
             topics: Topics::new(index, bus),
@@ -141,7 +148,14 @@ impl Thread {
 
     /// The time at which a request begins; read only when somebody will ask how long it took.
     pub fn request_began(&self) -> Option<Instant> {
-        self.access_log.as_ref().map(|_| Instant::now())
+        (self.access_log.is_some() || self.counters.is_some()).then(Instant::now)
+    }
+
+    /// Counts a response of the front's own.
+    pub fn count(&self, status: u16, body_bytes: u64, began: Option<Instant>) {
+        if let Some(counters) = &self.counters {
+            counters.count(status, body_bytes, began);
+        }
     }
 
     /// Whether connections should close when they can.
@@ -174,7 +188,7 @@ impl Thread {
         match order {
             Order::Worker(command) => self.command(command),
             Order::Configure(settings) => {
-                match Active::new(settings, &self.store, |name, limits| pool(&self.pools, name, limits)) {
+                match Active::new(settings, &self.store, |name, limits| pool(&self.pools, &self.shared, name, limits)) {
                     Ok(active) => *self.active.borrow_mut() = Rc::new(active),
                     Err(error) => tracing::error!(%error, "the new settings can't be used; the old ones stay"),
                 }
@@ -248,7 +262,7 @@ impl Thread {
                 queue_requests_max: 1,
                 queue_timeout: Duration::from_secs(1),
             };
-            pool(&self.pools, name, limits)
+            pool(&self.pools, &self.shared, name, limits)
         })
     }
 
@@ -260,11 +274,15 @@ impl Thread {
 
 fn pool(
     pools: &RefCell<FxHashMap<Arc<str>, Rc<Pool>>>,
+    shared: &Shared,
     name: &Arc<str>,
     limits: crate::pool::PoolLimits,
 ) -> Rc<Pool> {
     let mut pools = pools.borrow_mut();
-    let pool = pools.entry(name.clone()).or_insert_with(|| Pool::new(name.clone(), limits));
+    let pool = pools.entry(name.clone()).or_insert_with(|| {
+        let counters = shared.metrics.as_ref().map(|metrics| metrics.register(name.clone()));
+        Pool::new(name.clone(), limits, counters)
+    });
     pool.set_limits(limits);
     pool.clone()
 }

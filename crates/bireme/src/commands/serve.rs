@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::arguments::ServeArguments;
 use crate::control::{self, Asked, Request, Status, url};
-use crate::{Stop, load, log, systemd};
+use crate::{Stop, load, log, metrics, systemd};
 
 /// Serves until it is told to stop. Exit status 0 after a drain in time, 1 if a service did not start, 130 when the drain
 /// was cut short.
@@ -166,12 +166,23 @@ impl Server {
             tracing::info!("the service manager has opened the sockets; `listen` is not used");
             Bound::adopt(inherited, settings.threads).map_err(failed("an inherited socket can't be used"))?
         };
-        let (listen, unix_paths) = (bound.addresses().to_vec(), bound.unix_paths().to_vec());
+        let (listen, mut unix_paths) = (bound.addresses().to_vec(), bound.unix_paths().to_vec());
+        let metrics = settings.metrics_listen.as_ref().map(Bound::open_apart).transpose();
+        let metrics = metrics.map_err(|error| Stop::Failed(format!("metrics_listen: {error}")))?;
         let control = control::listen(&path).map_err(failed("the control socket cannot be opened"))?;
         let (front, events) = Front::start(settings.clone(), bound).map_err(|error| Stop::Failed(error.to_string()))?;
         let supervisor = Supervisor::start(folder, plan, FrontThreads(front.commands()), events)
             .map_err(failed("the supervisor cannot be started"))?;
         let front = Arc::new(Mutex::new(Some(front)));
+        if let Some((socket, address)) = metrics {
+            let listener = metrics::Listener::new(socket).map_err(failed("the socket for metrics can't be used"))?;
+            let sources = metrics::Sources { front: front.clone(), supervisor: supervisor.clone() };
+            tokio::spawn(metrics::serve(listener, sources));
+            tracing::info!("metrics at {}/metrics", url(&address, false));
+            if let Listen::Unix(path) = address {
+                unix_paths.push(path);
+            }
+        }
         Ok(Server {
             arguments,
             settings,
@@ -360,12 +371,14 @@ impl Server {
         keep(new.runtime_dir == old.runtime_dir, "runtime_dir");
         keep(new.log == old.log, "log_format or log_level");
         keep(new.access_log == old.access_log, "access_log");
+        keep(new.metrics_listen == old.metrics_listen, "metrics_listen");
         new.listen.clone_from(&old.listen);
         new.tls.clone_from(&old.tls);
         new.threads = old.threads;
         new.runtime_dir.clone_from(&old.runtime_dir);
         new.log = old.log.clone();
         new.access_log = old.access_log.clone();
+        new.metrics_listen.clone_from(&old.metrics_listen);
         changed
     }
 
