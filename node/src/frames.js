@@ -271,6 +271,8 @@ class FrameReader {
     // The beginning of a frame whose end has not arrived.
     this.partial = null;
     this.partialLength = 0;
+    /** Bytes of that frame in all, or of its header while that is incomplete. */
+    this.partialWanted = 0;
   }
 
   /** Throws `ProtocolError` on a frame that is too long; what `onFrame` throws passes through. */
@@ -308,6 +310,7 @@ class FrameReader {
     if (this.partial === null || this.partial.length < wanted) this.partial = Buffer.allocUnsafeSlow(Math.max(wanted, 4096));
     buffer.copy(this.partial, 0, at, length);
     this.partialLength = length - at;
+    this.partialWanted = wanted;
   }
 
   /** Completes the kept frame from new bytes. Returns how many it took, or -1 when they were not enough. */
@@ -320,6 +323,7 @@ class FrameReader {
       if (this.partialLength < HEADER_BYTES) return -1;
     }
     const wanted = HEADER_BYTES + payloadLength(this.partial, 0);
+    this.partialWanted = wanted;
     if (this.partial.length < wanted) {
       const larger = Buffer.allocUnsafeSlow(wanted);
       this.partial.copy(larger, 0, 0, this.partialLength);
@@ -331,6 +335,7 @@ class FrameReader {
     if (this.partialLength < wanted) return -1;
     const frame = this.partial;
     this.partialLength = 0;
+    this.partialWanted = 0;
     // A long frame's buffer is let go, lest every link keep a megabyte for ever.
     if (frame.length > OUTPUT_BYTES * 2) this.partial = null;
     this.#emit(frame, 0, wanted);

@@ -14,8 +14,14 @@ const { ProtocolError, summarize } = require('./errors.js');
 // An application may replace the globals; the turn's end must stay the turn's end.
 const { setImmediate } = globalThis;
 
-/** What one read of a link's socket takes at most. Several links share one thread, so this bounds a turn's work. */
-const READ_BYTES = 131_072;
+/**
+ * What one read of a link's socket takes at most: about a dozen small requests. Their answers leave when the read has been
+ * worked through, so the front has something to do while the next dozen are at it; with all that has arrived in one read,
+ * front and worker would wait for each other in turn.
+ */
+const READ_BYTES = 4096;
+/** The same while bodies arrive. */
+const BODY_READ_BYTES = 131_072;
 /** Responses wait for the end of the turn, so that one write carries all, but no longer than this. */
 const FLUSH_AFTER_MS = 1;
 
@@ -50,11 +56,11 @@ class Link {
     this.written = () => this.writer.giveBack(this.inFlight.shift());
     this.writer = new FrameWriter(() => this.flush());
     this.reader = new FrameReader(this.#guarded.bind(this));
-    const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
-    this.socket = net.connect({
-      path,
-      onread: { buffer, callback: (length) => this.#onRead(buffer, length) },
-    });
+    const small = Buffer.allocUnsafeSlow(READ_BYTES);
+    let large = null;
+    // A frame longer than a small read is a body's, and more of it comes.
+    const buffer = () => (this.reader.partialWanted <= READ_BYTES ? small : (large ??= Buffer.allocUnsafeSlow(BODY_READ_BYTES)));
+    this.socket = net.connect({ path, onread: { buffer, callback: (length, read) => this.#onRead(read, length) } });
     this.socket.on('error', (error) => {
       this.failure = error;
     });
