@@ -79,14 +79,14 @@ class Peer(Link):
 class CallsWorker:
     """A worker that takes calls alone, started as the front does; the test is its front and its caller."""
 
-    def __init__(self, python, launcher, folder, options=None, target="--calls"):
+    def __init__(self, python, launcher, folder, options=None, target="--calls", **limits):
         self.place = tempfile.TemporaryDirectory()
         self.path = os.path.join(self.place.name, "calls.sock")
         self.front = FakeFront(
             python, launcher, target, folder, options=options, links=0 if target == "--calls" else 1,
             environment={
                 "BIREME_CALLS": self.path, "BIREME_BROKER": os.path.join(self.place.name, "broker.sock"), "BIREME_BROKER_TOKEN": TOKEN,
-                "BIREME_SELF": '{"service":"test","root":"/"}',
+                "BIREME_SELF": json.dumps({"service": "test", "root": "/", **limits}),
             },
         )
         self.peers = []

@@ -26,7 +26,7 @@ NUMBERS = {name: number for number, name in enumerate(NAMES, 1)}
 
 @pytest.fixture(scope="module", params=["asyncio", "uvloop"])
 def worker(python, launcher, request):
-    worker = CallsWorker(python, launcher, APPS, {"loop": request.param, "threads_max": 2, "call_queue_max": 2})
+    worker = CallsWorker(python, launcher, APPS, {"loop": request.param, "threads_max": 2}, queue_max=2)
     yield worker
     worker.close()
 

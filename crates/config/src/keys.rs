@@ -322,6 +322,8 @@ keys! {
             "Calls under way from one process to one worker; beyond, they fail with `BIREME_SERVICE_BUSY`.";
         "message_bytes_max" Kind::Bytes { min: 64 << 10, max: 1 << 31, off: false }, Is("64MiB"),
             "Bytes of a call's arguments, or of its result, beside what lies in shared memory.";
+        "queue_max" count(1, 1 << 20), Is("1024"),
+            "Calls of plain Python functions that wait in one worker for one of its threads (`threads_max`); beyond, they fail with `BIREME_SERVICE_BUSY`.";
         "shared_bytes_min" Kind::Bytes { min: 4096, max: 1 << 40, off: true }, Is("64KiB"),
             "Arrays and byte strings from this size on cross in shared memory; `off`: only what `bireme.shared` made does.";
         "shared_bytes_max" Kind::Bytes { min: 1 << 20, max: 1 << 44, off: false }, Is("1GiB"),
@@ -364,8 +366,8 @@ keys! {
             "Python, ASGI: lifespan events; `on` fails the start of an application that does not know them.";
         "event_loop" Kind::Choice(&["auto", "asyncio", "uvloop"]), Is("auto"),
             "Python, ASGI: the event loop; `auto` takes uvloop where it is installed.";
-        "threads_max" count(1, 4096), Unset("chosen by the worker"),
-            "Python, WSGI: threads in each worker.";
+        "threads_max" count(1, 1024), Unset("chosen by the worker"),
+            "Python: threads in each worker for WSGI requests, and as many for calls of plain functions.";
         "port" count(1, 65_535), Unset("the first server that listens"),
             "Node: the port whose server is the service, for programs that listen on several.";
         "survive" Kind::Boolean, Is("false"),

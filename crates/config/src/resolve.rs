@@ -372,6 +372,7 @@ impl Reader<'_> {
             timeout: values.duration("timeout"),
             in_flight_max: size(values.count("in_flight_max").unwrap_or_default()),
             message_bytes_max: values.bytes("message_bytes_max").unwrap_or_default(),
+            queue_max: size(values.count("queue_max").unwrap_or_default()),
             shared_bytes_min: values.bytes("shared_bytes_min"),
             shared_bytes_max: values.bytes("shared_bytes_max").unwrap_or_default(),
             start_timeout: values.duration("start_timeout").unwrap_or_default(),

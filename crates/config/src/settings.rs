@@ -388,6 +388,8 @@ pub struct Calls {
     pub in_flight_max: usize,
     /// Bytes of a call's arguments, or of its result, beside shared memory.
     pub message_bytes_max: u64,
+    /// Calls that wait in one worker for a thread.
+    pub queue_max: usize,
     /// Least bytes that cross in shared memory; `None`: only what the program asked for does.
     pub shared_bytes_min: Option<u64>,
     /// Bytes of shared memory that one process may hold.

@@ -12,7 +12,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 
 use crate::before_exec::tie_to_this_thread;
-use crate::spec::{SharedSpec, WorkerSpec};
+use crate::spec::{CallsSpec, WorkerSpec};
 
 /// What one worker is told through its environment; see `protocol/README.md`.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +24,7 @@ pub(crate) struct Identity<'a> {
     pub worker: &'a str,
     pub broker_token: &'a str,
     pub calls: &'a Path,
-    pub shared: SharedSpec,
+    pub limits: &'a CallsSpec,
 }
 
 /// A started process. Dropping it kills it and its children.
@@ -132,14 +132,16 @@ impl Process {
     }
 }
 
-/// BIREME_SELF: what a process is told of itself and of the memory it may share (protocol/calls.md).
+/// BIREME_SELF: what a process is told of itself, of the calls that it takes and of the memory it may share (protocol/calls.md).
 fn self_description(spec: &WorkerSpec, identity: &Identity<'_>) -> String {
-    let shared = identity.shared;
+    let limits = identity.limits;
     let description = serde_json::json!({
         "service": identity.service,
         "root": spec.cwd,
-        "shared_bytes_min": shared.bytes_min.unwrap_or(0),
-        "shared_bytes_max": shared.bytes_max,
+        "message_bytes_max": limits.message_bytes_max,
+        "queue_max": limits.queue_max,
+        "shared_bytes_min": limits.shared.bytes_min.unwrap_or(0),
+        "shared_bytes_max": limits.shared.bytes_max,
     });
     description.to_string()
 }

@@ -378,7 +378,7 @@ impl Shell {
             worker: &name,
             broker_token: &self.broker.token,
             calls: &calls_socket(&self.broker.socket, worker),
-            shared: self.broker.calls.shared,
+            limits: &self.broker.calls,
         };
         let started = Process::spawn(&spec.worker, identity);
         let tail = Tail::default();

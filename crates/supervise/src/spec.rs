@@ -63,6 +63,8 @@ pub struct CallsSpec {
     pub in_flight_max: usize,
     /// Bytes of a call's arguments, or of its result.
     pub message_bytes_max: u64,
+    /// Calls that wait in one worker for a thread.
+    pub queue_max: usize,
     /// What processes are told of shared memory.
     pub shared: SharedSpec,
     /// Longest wait for a worker of the called service to be ready.
@@ -86,6 +88,7 @@ impl Default for CallsSpec {
             timeout: Some(Duration::from_secs(30)),
             in_flight_max: 1024,
             message_bytes_max: 64 << 20,
+            queue_max: 1024,
             shared: SharedSpec { bytes_min: Some(64 << 10), bytes_max: 1 << 30 },
             start_timeout: START_TIMEOUT,
             missing: Vec::new(),
@@ -139,6 +142,7 @@ impl Plan {
             timeout: calls.timeout,
             in_flight_max: calls.in_flight_max,
             message_bytes_max: calls.message_bytes_max,
+            queue_max: calls.queue_max,
             shared: SharedSpec { bytes_min: calls.shared_bytes_min, bytes_max: calls.shared_bytes_max },
             start_timeout: calls.start_timeout,
             missing,

@@ -64,7 +64,10 @@ def take_settings(calls_alone, environ=os.environ):
         possible = "0 is possible for calls alone" if calls_alone else f"1 to {LINKS_LIMIT} are possible"
         raise SettingsError(f"BIREME_LINKS is {settings.links}; {possible}")
     settings.calls_path = environ.pop("BIREME_CALLS", None)
-    settings.shared_memory = _shared_memory(environ.pop("BIREME_SELF", "") or "{}")
+    limits = _own_limits(environ.pop("BIREME_SELF", "") or "{}")
+    settings.shared_memory = {name: value for name, value in limits.items() if name.startswith("shared_")}
+    settings.call_queue_max = _count(limits, "queue_max", 1024, 1, 1 << 20)
+    settings.message_bytes_max = _count(limits, "message_bytes_max", 64 << 20, 1 << 16, 1 << 31)
     text = environ.pop("BIREME_OPTIONS", "") or "{}"
     try:
         options = json.loads(text)
@@ -82,20 +85,20 @@ def take_settings(calls_alone, environ=os.environ):
     settings.threads_max = _count(
         options, "threads_max", max(4, min(4 * cores, THREADS_DEFAULT_MAX)), 1, THREADS_LIMIT
     )
-    settings.call_queue_max = _count(options, "call_queue_max", 1024, 1, 1_000_000)
-    settings.message_bytes_max = _count(options, "message_bytes_max", 64 << 20, 1024, 1 << 40)
     settings.service = environ.get("BIREME_SERVICE", "")
     settings.worker = environ.get("BIREME_WORKER", "")
     return settings
 
 
-def _shared_memory(text):
-    """Of BIREME_SELF, what it says of shared memory: protocol/calls.md."""
+def _own_limits(text):
+    """BIREME_SELF: protocol/calls.md."""
     try:
         told = json.loads(text)
     except ValueError as error:
         raise SettingsError(f"BIREME_SELF is not JSON: {error}") from None
-    return {name: value for name, value in told.items() if name.startswith("shared_")}
+    if not isinstance(told, dict):
+        raise SettingsError("BIREME_SELF is not a JSON object")
+    return told
 
 
 def _one_of(options, key, choices):
