@@ -14,7 +14,7 @@ from harness.server import BIREME
 SCORE_JS = "exports.score = ({ items }) => ({ score: items.reduce((a, b) => a + b, 0) });\n"
 SCORE_PY = "def score(case):\n    return {'score': sum(case['items'])}\n"
 CASES = "".join(json.dumps({"items": list(range(n))}) + "\n" for n in (1, 10, 100))
-SHORT = ("--quick", "--launch", "0.05", "--out", "out", "--python", sys.executable)
+SHORT = ("--quick", "--out", "out", "--python", sys.executable)
 
 WEB = "export default { fetch(request) { const n = Number(new URL(request.url).pathname.split('/').pop()); return Response.json({ n, square: n * n }); } };\n"
 ML = """
@@ -47,8 +47,8 @@ def compare(folder: Path, *arguments: str, **files: str) -> subprocess.Completed
     return subprocess.run([BIREME, "compare", *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
 
 
-def functions(folder: Path, *more: str, js: str = SCORE_JS, py: str = SCORE_PY, cases: str = CASES) -> subprocess.CompletedProcess:
-    arguments = ("./score.js:score", "./score.py:score", "--input", "cases.jsonl", *SHORT, *more)
+def functions(folder: Path, *more: str, js: str = SCORE_JS, py: str = SCORE_PY, cases: str = CASES, launch: str = "0.05") -> subprocess.CompletedProcess:
+    arguments = ("./score.js:score", "./score.py:score", "--input", "cases.jsonl", "--launch", launch, *SHORT, *more)
     return compare(folder, *arguments, score_js=js, score_py=py, cases_jsonl=cases)
 
 
@@ -108,7 +108,7 @@ def test_nondeterministic_fields_are_noise(tmp_path):
 def test_an_answer_that_is_wrong_now_and_then_is_reported(tmp_path):
     # A counter in the process, started apart in each launch: one answer in 40, never the same one.
     py = "import itertools, os\nN = itertools.count(os.getpid())\n\ndef score(case):\n    return {'score': sum(case['items']) + (next(N) % 40 == 0)}\n"
-    done = functions(tmp_path, "--launch", "1", py=py)
+    done = functions(tmp_path, launch="1", py=py)
     difference = document(tmp_path)["comparisons"][0]["equality"]["differences"][0]
     assert difference["path"] == "$.score" and difference["class"] in ("unstable", "real"), difference
     assert 0 < difference["across"] + difference["right_twin"] < difference["compared"] / 5
@@ -183,6 +183,6 @@ def test_services_are_compared(tmp_path):
 
 def test_services_that_answer_differently_get_no_verdict(tmp_path):
     files = {"bireme_toml": SERVICES, "web_js": WEB.replace("n * n", "n * n + (n === 12)"), "ml_py": ML, "requests_http": "GET /7\n\n###\nGET /12\n"}
-    done = compare(tmp_path, "web", "ml", "--requests", "requests.http", *SHORT, **files)
+    done = compare(tmp_path, "web", "ml", "--requests", "requests.http", "--launch", "0.05", *SHORT, **files)
     assert "$.square: differs" in done.stdout and "GET /12: 145 and 144" in done.stdout, done.stdout + done.stderr
     assert document(tmp_path)["comparisons"][0]["measures"] == []

@@ -47,6 +47,7 @@ fn help_reads_well() {
     check_cli("help-run", &[], &["run", "--help"]);
     check_cli("help-types", &[], &["types", "--help"]);
     check_cli("help-call", &[], &["call", "--help"]);
+    check_cli("help-compare", &[], &["compare", "--help"]);
     check_cli("help-none", &[], &[]);
 }
 

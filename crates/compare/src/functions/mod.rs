@@ -1,6 +1,7 @@
 //! Two functions that should do the same, each in its own interpreter.
 
 mod launch;
+pub mod mix;
 pub mod runner;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use crate::document::{
 use crate::equality::{Answer, Comparer, Likeness};
 use crate::statistics::order::{self, Which};
 use crate::statistics::{median, quantile};
+use crate::table::quantity;
 use crate::{Cancel, Outcome, Progress, Watch, measures};
 
 pub use launch::QUANTILES;
@@ -46,6 +48,8 @@ pub struct Functions {
     pub cases: PathBuf,
     /// How answers are compared.
     pub likeness: Likeness,
+    /// Each side's function called from the other language, if that is to be measured.
+    pub mix: Option<[mix::Mix; 2]>,
 }
 
 /// Answers first; then launches, in randomised ABBA blocks; then verdicts. Whatever happens, what was measured is returned.
@@ -55,7 +59,29 @@ pub fn compare(functions: &Functions, settings: &Settings, cancel: &Cancel, watc
     let block_seconds = run.block_seconds();
     let mut comparison = run.comparison;
     measures::derive(&mut comparison, settings, block_seconds);
+    mix_rules(&mut comparison);
     Outcome { comparison, stopped }
+}
+
+/// One sentence for each side: what a call and HTTP add to the function itself.
+fn mix_rules(comparison: &mut Comparison) {
+    let median_of = |side: usize, id: &str| {
+        let measure = comparison.measures.iter().find(|measure| measure.id == id)?;
+        Some([&measure.left, &measure.right][side].median)
+    };
+    let mut rules = Vec::new();
+    for (at, side) in comparison.sides.iter().enumerate() {
+        let (Some(own), Some(call), Some(http)) = (median_of(at, "latency_p50"), median_of(at, "call"), median_of(at, "http")) else { continue };
+        let shown = |seconds| quantity(seconds, Unit::Seconds);
+        rules.push(format!(
+            "the function of {}: {} in its own language, {} across a call from the other, {} over HTTP",
+            side.name,
+            shown(own),
+            shown(call),
+            shown(http)
+        ));
+    }
+    comparison.rules.extend(rules);
 }
 
 struct Run<'a> {
@@ -113,7 +139,25 @@ impl<'a> Run<'a> {
         self.draw_curves();
         self.remark();
         measured?;
+        self.measure_mix()?;
         self.measure_rest()
+    }
+
+    /// In blocks of their own, of the same orders.
+    fn measure_mix(&mut self) -> Result<(), String> {
+        let Some(mixes) = &self.functions.mix else { return Ok(()) };
+        let orders = order::blocks(self.settings.blocks, self.settings.seed);
+        for (block, order) in orders.iter().enumerate() {
+            self.say(&format!("calls across languages, block {} of {}", block + 1, orders.len()), 1.0);
+            for (position, which) in order.iter().enumerate() {
+                let seconds = self.settings.launch_seconds / 8.0;
+                let began_seconds = self.began.elapsed().as_secs_f64();
+                let launch = mix::measure(&mixes[which.index()], &self.functions.cases, seconds, self.cancel)?;
+                let (block, position) = (u32::try_from(block).unwrap_or(u32::MAX), u32::try_from(position).unwrap_or(u32::MAX));
+                self.comparison.launches.push(Launch { block, position, began_seconds, ..launch });
+            }
+        }
+        Ok(())
     }
 
     /// Every case to two launches of each side in step, so that no more than four answers are held.

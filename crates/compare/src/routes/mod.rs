@@ -4,6 +4,8 @@ mod answers;
 mod curves;
 mod errors;
 mod launch;
+mod rebind;
+mod replay;
 
 use std::time::{Duration, Instant};
 
@@ -19,6 +21,7 @@ use crate::statistics::{median, quantile};
 use crate::{Cancel, Outcome, Progress, Watch, measures};
 
 pub use errors::{Expected, Injection};
+pub use replay::Recording;
 use launch::Rates;
 
 /// Two services and what they are asked.
@@ -70,6 +73,23 @@ impl std::fmt::Display for ServiceLevel {
 /// Answers first, then the generator's calibration, a pilot for the rates, and launches in randomised ABBA blocks. Whatever happens,
 /// what was measured is returned.
 pub fn compare(routes: &Routes, settings: &Settings, cancel: &Cancel, watch: Watch) -> Outcome {
+    let mut outcome = run(routes, settings, cancel, watch, |run| run.all());
+    rules(&mut outcome.comparison, routes.service_level);
+    outcome
+}
+
+/// Like [`compare`], by recorded traffic in place of rates.
+pub fn replay(routes: &Routes, recording: &Recording, settings: &Settings, cancel: &Cancel, watch: Watch) -> Outcome {
+    run(routes, settings, cancel, watch, |run| run.all_of_replay(recording))
+}
+
+fn run(
+    routes: &Routes,
+    settings: &Settings,
+    cancel: &Cancel,
+    watch: Watch,
+    all: impl FnOnce(&mut Run<'_>) -> Result<(), String>,
+) -> Outcome {
     let comparison = Comparison {
         name: routes.name.clone(),
         title: routes.title.clone(),
@@ -86,11 +106,10 @@ pub fn compare(routes: &Routes, settings: &Settings, cancel: &Cancel, watch: Wat
     };
     let now = Instant::now();
     let mut run = Run { routes, settings, cancel, watch, began: now, measuring_since: now, launches_done: 0, comparison };
-    let stopped = run.all().err();
+    let stopped = all(&mut run).err();
     let block_seconds = run.block_seconds();
     let mut comparison = run.comparison;
     measures::derive(&mut comparison, settings, block_seconds);
-    rules(&mut comparison, routes.service_level);
     Outcome { comparison, stopped }
 }
 

@@ -33,9 +33,21 @@ pub struct CompareArguments {
     #[arg(short, long, value_name = "FILE")]
     pub input: Option<PathBuf>,
 
+    /// Also call each function from the other language, across a call and over HTTP
+    #[arg(long, requires = "input")]
+    pub mix: bool,
+
     /// What the services are asked: a .http file, a HAR, or an access log for its GETs
     #[arg(long, value_name = "FILE")]
     pub requests: Option<PathBuf>,
+
+    /// Recorded traffic: a HAR, whose sessions are replayed in order, with cookies and CSRF tokens of now
+    #[arg(long, value_name = "FILE", conflicts_with = "requests")]
+    pub replay: Option<PathBuf>,
+
+    /// Pace of a replay: 1 keeps the recorded pauses, 2 halves them, 0 leaves none
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = pace, requires = "replay")]
+    pub speed: f64,
 
     /// The path that both services answer, as in bireme.toml [default: /*]
     #[arg(long, value_name = "PATTERN")]
@@ -171,5 +183,12 @@ fn part(text: &str) -> Result<f64, String> {
     match number.parse::<f64>().map(|value| value * scale) {
         Ok(value) if (0.0..1.0).contains(&value) => Ok(value),
         _ => Err("write a part between 0 and 1, such as 0.05 or 5%".to_owned()),
+    }
+}
+
+fn pace(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value == 0.0 || (0.01..=1000.0).contains(&value) => Ok(value),
+        _ => Err("write a factor between 0.01 and 1000, or 0 for no pauses".to_owned()),
     }
 }

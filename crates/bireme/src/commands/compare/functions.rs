@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use compare::document::{Finding, Kind, Severity, Side};
 use compare::equality::Likeness;
+use compare::functions::mix::Mix;
 use compare::functions::runner::Launcher;
 use compare::functions::{self, Functions};
 use supervise::{Interpreter, Language};
@@ -34,7 +35,9 @@ pub fn run(arguments: &CompareArguments) -> Result<ExitCode, Stop> {
         sides.push(target.side(name, measure)?);
     }
     let (right, left) = (sides.remove(1), sides.remove(0));
-    let mut session = Session::begin(Kind::Functions, measure, environment_findings())?;
+    let kind = if arguments.mix { Kind::Mix } else { Kind::Functions };
+    let mut session = Session::begin(kind, measure, environment_findings())?;
+    let mixed = if arguments.mix { Some(Mixed::of(&targets, [&left, &right], measure)?) } else { None };
     let functions = Functions {
         name: targets[0].function.clone(),
         title: format!("{} and {}", targets[0].text, targets[1].text),
@@ -44,11 +47,60 @@ pub fn run(arguments: &CompareArguments) -> Result<ExitCode, Stop> {
         launchers: [left.1, right.1],
         cases,
         likeness: Likeness { tolerance: measure.tolerance, ignored: measure.ignore.clone() },
+        mix: mixed.as_ref().map(|mixed| mixed.sides.clone()),
     };
     let settings = session.document.settings.clone();
     let outcome = functions::compare(&functions, &settings, &session.cancel, &mut progress::printer());
     session.add(outcome)?;
     session.finish()
+}
+
+/// Both functions served, and called from the other language.
+struct Mixed {
+    sides: [Mix; 2],
+    /// Kept while the services are launched.
+    _folder: tempfile::TempDir,
+}
+
+impl Mixed {
+    fn of(targets: &[Target; 2], sides: [&(Side, Launcher); 2], arguments: &MeasureArguments) -> Result<Mixed, Stop> {
+        if targets[0].language == targets[1].language {
+            return Err(Stop::Usage("--mix is about two languages; name a function of each".to_owned()));
+        }
+        let failed = |error: std::io::Error| Stop::Failed(format!("no temporary folder: {error}"));
+        let folder = tempfile::tempdir().map_err(failed)?;
+        let runtime = runtime_folder()?;
+        let mut mixes = Vec::new();
+        for (target, (side, _)) in targets.iter().zip(sides) {
+            let home = target.file.parent().unwrap_or(Path::new("/"));
+            let text = |path: &Path| toml::Value::from(path.display().to_string());
+            let mut service = toml::Table::new();
+            let (key, application) = match target.language {
+                Language::Node => ("node", text(&runtime.join("node/src/compare/serve.mjs"))),
+                Language::Python => ("python", "bireme.compare.serve:app".into()),
+            };
+            service.insert(key.to_owned(), application);
+            service.insert("workers".to_owned(), 1.into());
+            service.insert("cwd".to_owned(), text(home));
+            service.insert("interpreter".to_owned(), side.interpreter.clone().unwrap_or_default().into());
+            let environment = [("COMPARE_FILE", text(&target.file)), ("COMPARE_NAME", target.function.clone().into())];
+            service.insert("env".to_owned(), toml::Table::from_iter(environment.map(|(name, value)| (name.to_owned(), value))).into());
+            let services = toml::Table::from_iter([("function".to_owned(), toml::Value::Table(service))]);
+            let whole = toml::Table::from_iter([("service".to_owned(), toml::Value::Table(services))]);
+            let file = folder.path().join(format!("{key}.toml"));
+            std::fs::write(&file, whole.to_string()).map_err(failed)?;
+            let server = super::routes::launcher(&side.name, &file, home, arguments.timeout)?;
+            // The caller is of the other language.
+            let caller = match target.language {
+                Language::Node => runtime.join("python/bireme/compare/mix.py"),
+                Language::Python => runtime.join("node/src/compare/mix.mjs"),
+            };
+            let words: [&std::ffi::OsStr; 4] = ["run".as_ref(), caller.as_os_str(), target.file.as_os_str(), target.function.as_ref()];
+            mixes.push(Mix { program: server.program.clone(), server, arguments: words.map(Into::into).into() });
+        }
+        let sides = mixes.try_into().map_err(|_| Stop::Failed("a mix has two sides".to_owned()))?;
+        Ok(Mixed { sides, _folder: folder })
+    }
 }
 
 /// `./score.js:score`.

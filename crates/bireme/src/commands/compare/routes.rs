@@ -8,7 +8,7 @@ use std::time::Duration;
 use compare::document::{Finding, Kind, Severity, Side};
 use compare::equality::Likeness;
 use compare::requests;
-use compare::routes::{self, Routes, ServiceLevel};
+use compare::routes::{self, Recording, Routes, ServiceLevel};
 use compare::server::ServerLauncher;
 use config::{App, Service};
 use tempfile::NamedTempFile;
@@ -28,16 +28,26 @@ pub fn run(arguments: &CompareArguments) -> Result<ExitCode, Stop> {
     let [left, right] = &arguments.sides[..] else {
         return Err(Stop::Usage("name two services of bireme.toml, such as web ml".to_owned()));
     };
-    let Some(file) = &arguments.requests else {
-        return Err(Stop::Usage("--requests is missing: a .http file, a HAR or an access log".to_owned()));
+    let Some(file) = arguments.requests.as_ref().or(arguments.replay.as_ref()) else {
+        return Err(Stop::Usage("--requests is missing: a .http file, a HAR or an access log; or --replay with a HAR".to_owned()));
     };
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Stop::Usage(format!("{}: it cannot be read: {error}", file.display())))?;
-    let plain = requests::read(file, &text).map_err(|error| Stop::Usage(format!("{}: {error}", file.display())))?;
-    let requests: Result<Vec<_>, String> = plain.iter().map(requests::Plain::to_request).collect();
-    let requests = requests.map_err(|error| Stop::Usage(format!("{}: {error}", file.display())))?;
+    let wrong = |error: String| Stop::Usage(format!("{}: {error}", file.display()));
+    let text = std::fs::read_to_string(file).map_err(|error| wrong(format!("it cannot be read: {error}")))?;
+    let recording = match &arguments.replay {
+        Some(_) => Some(Recording { entries: requests::entries(&text).map_err(wrong)?, speed: arguments.speed }),
+        None => None,
+    };
+    let plain = match &recording {
+        Some(recording) => recording.entries.iter().map(|entry| entry.request.clone()).collect(),
+        None => requests::read(file, &text).map_err(wrong)?,
+    };
+    let requests = plain.iter().map(requests::Plain::to_request).collect::<Result<Vec<_>, String>>().map_err(wrong)?;
+    if requests.is_empty() {
+        return Err(wrong("it holds no request".to_owned()));
+    }
     let pair = Pair::of(arguments.config.as_deref(), [left, right], arguments.route.as_deref(), arguments.measure.timeout)?;
-    let mut session = Session::begin(Kind::Routes, &arguments.measure, pair.findings.clone())?;
+    let kind = if recording.is_some() { Kind::Replay } else { Kind::Routes };
+    let mut session = Session::begin(kind, &arguments.measure, pair.findings.clone())?;
     let service_level = ServiceLevel { p99_seconds: arguments.measure.service_level / 1e3 };
     session.document.settings.service_level = Some(service_level.to_string());
     let routes = Routes {
@@ -57,7 +67,11 @@ pub fn run(arguments: &CompareArguments) -> Result<ExitCode, Stop> {
         connections_max: CONNECTIONS_MAX,
     };
     let settings = session.document.settings.clone();
-    let outcome = routes::compare(&routes, &settings, &session.cancel, &mut progress::printer());
+    let mut watch = progress::printer();
+    let outcome = match &recording {
+        Some(recording) => routes::replay(&routes, recording, &settings, &session.cancel, &mut watch),
+        None => routes::compare(&routes, &settings, &session.cancel, &mut watch),
+    };
     session.add(outcome)?;
     session.finish()
 }

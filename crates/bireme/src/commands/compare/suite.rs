@@ -112,6 +112,7 @@ fn function(workload: &Workload, measure: &MeasureArguments, session: &Session) 
         launchers,
         cases: cases.path().to_owned(),
         likeness: Likeness { tolerance: workload.settings.tolerance, ignored: measure.ignore.clone() },
+        mix: None,
     };
     Ok(functions::compare(&functions, &session.document.settings, &session.cancel, &mut progress::printer()))
 }

@@ -1,0 +1,217 @@
+//! What a recorded session holds that belongs to its own time: cookies and tokens against forgery. Pure.
+//!
+//! A replayed request gets the values that the live server gave in their place.
+
+use std::collections::BTreeMap;
+
+use crate::load::connection::Response;
+use crate::requests::{Entry, Plain};
+
+/// What stands in place of a secret in everything that is written.
+pub const REDACTED: &str = "[redacted]";
+/// Parts of names whose values are secrets.
+const SECRET_NAMES: [&str; 9] = ["token", "secret", "password", "passwd", "session", "auth", "api_key", "apikey", "signature"];
+/// Shortest value that is taken for a token: a shorter one would be found in places that it does not mean.
+const TOKEN_LENGTH_MIN: usize = 8;
+
+/// One session as it lives now.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Session {
+    cookies: BTreeMap<String, String>,
+    /// Recorded values, and what the live server gave in their place.
+    tokens: Vec<(String, String)>,
+}
+
+impl Session {
+    /// A recorded request with the values of now.
+    pub fn prepare(&self, recorded: &Plain) -> Plain {
+        let mut request = recorded.clone();
+        for (name, value) in &mut request.fields {
+            if name.eq_ignore_ascii_case("cookie") {
+                *value = self.cookie(value);
+            }
+            *value = self.replaced(value);
+        }
+        let has_cookie = request.fields.iter().any(|field| field.0.eq_ignore_ascii_case("cookie"));
+        if !has_cookie && !self.cookies.is_empty() {
+            request.fields.push(("cookie".to_owned(), self.cookie("")));
+        }
+        request.target = self.replaced(&request.target);
+        if let Ok(text) = std::str::from_utf8(&request.body) {
+            request.body = self.replaced(text).into_bytes();
+        }
+        request
+    }
+
+    /// Takes what a live response set, and pairs its tokens with the recorded ones of the same names.
+    pub fn learn(&mut self, recorded: &Entry, live: &Response) {
+        for (name, value) in &live.fields {
+            if name == "set-cookie" {
+                let text = String::from_utf8_lossy(value);
+                if let Some((name, value)) = text.split(';').next().and_then(|pair| pair.split_once('=')) {
+                    self.cookies.insert(name.trim().to_owned(), value.trim().to_owned());
+                }
+            }
+        }
+        let fields: Vec<(String, String)> =
+            live.fields.iter().map(|(name, value)| (name.clone(), String::from_utf8_lossy(value).into_owned())).collect();
+        let now = tokens(&fields, &String::from_utf8_lossy(&live.body));
+        for (name, value) in tokens(&recorded.response_fields, &recorded.response_text) {
+            if let Some(live) = now.get(&name) {
+                self.tokens.retain(|known| known.0 != value);
+                self.tokens.push((value, live.clone()));
+            }
+        }
+    }
+
+    /// A text without the tokens of now.
+    pub fn redact(&self, text: &str) -> String {
+        let values = self.tokens.iter().map(|token| &token.1).chain(self.cookies.values());
+        values.filter(|value| value.len() >= TOKEN_LENGTH_MIN).fold(text.to_owned(), |text, value| text.replace(value.as_str(), REDACTED))
+    }
+
+    /// The recorded names with values of now, and what the live server has set besides.
+    fn cookie(&self, recorded: &str) -> String {
+        let mut all: BTreeMap<&str, &str> = recorded.split(';').filter_map(|pair| pair.trim().split_once('=')).collect();
+        all.extend(self.cookies.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        all.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
+    }
+
+    fn replaced(&self, text: &str) -> String {
+        self.tokens.iter().fold(text.to_owned(), |text, (recorded, live)| text.replace(recorded.as_str(), live))
+    }
+}
+
+/// A target whose secrets are not shown: `/login?token=[redacted]`.
+pub fn redacted_target(target: &str) -> String {
+    let Some((path, query)) = target.split_once('?') else { return target.to_owned() };
+    let shown = query.split('&').map(|pair| match pair.split_once('=') {
+        Some((name, _)) if is_secret(name) => format!("{name}={REDACTED}"),
+        _ => pair.to_owned(),
+    });
+    format!("{path}?{}", shown.collect::<Vec<_>>().join("&"))
+}
+
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRET_NAMES.iter().any(|part| name.contains(part)) || is_token(&name)
+}
+
+/// Names that frameworks give to tokens against forgery: Django, Rails, Laravel, ASP.NET, Angular, Express.
+fn is_token(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.contains("csrf") || name.contains("xsrf") || ["authenticity_token", "_token", "__requestverificationtoken"].contains(&name.as_str())
+}
+
+/// Tokens of a response by name: in fields, in JSON, in hidden inputs and meta elements of HTML.
+fn tokens(fields: &[(String, String)], text: &str) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for (name, value) in fields.iter().filter(|field| is_token(&field.0)) {
+        found.insert(name.to_ascii_lowercase(), value.clone());
+    }
+    if let Ok(json) = serde_json::from_str::<serde_json::Value>(text) {
+        in_json(&json, &mut found);
+    } else {
+        for element in text.split('<').filter(|element| element.starts_with("input") || element.starts_with("meta")) {
+            let element = element.split('>').next().unwrap_or_default();
+            let value = attribute(element, "value").or_else(|| attribute(element, "content"));
+            if let (Some(name), Some(value)) = (attribute(element, "name").filter(|name| is_token(name)), value) {
+                found.insert(name.to_owned(), value.to_owned());
+            }
+        }
+    }
+    found.retain(|_, value| value.len() >= TOKEN_LENGTH_MIN);
+    found
+}
+
+fn in_json(value: &serde_json::Value, found: &mut BTreeMap<String, String>) {
+    match value {
+        serde_json::Value::Object(members) => {
+            for (name, member) in members {
+                match member {
+                    serde_json::Value::String(text) if is_token(name) => {
+                        found.insert(name.clone(), text.clone());
+                    }
+                    other => in_json(other, found),
+                }
+            }
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|item| in_json(item, found)),
+        _ => {}
+    }
+}
+
+/// Value of an attribute in quotes.
+fn attribute<'a>(element: &'a str, name: &str) -> Option<&'a str> {
+    let mut rest = element;
+    while let Some(at) = rest.find(name) {
+        let before = rest[..at].chars().next_back();
+        let after = rest[at + name.len()..].trim_start();
+        if before.is_none_or(char::is_whitespace)
+            && let Some(quoted) = after.strip_prefix('=').map(str::trim_start)
+            && let Some(quote) = quoted.chars().next().filter(|quote| ['"', '\''].contains(quote))
+        {
+            return quoted[1..].split(quote).next();
+        }
+        rest = &rest[at + name.len()..];
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn response(fields: &[(&str, &str)], body: &str) -> Response {
+        let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
+        Response { status: 200, fields, body: body.as_bytes().to_vec(), ..Response::default() }
+    }
+
+    fn entry(text: &str) -> Entry {
+        Entry {
+            request: Plain::default(),
+            session: String::new(),
+            at_ms: 0.0,
+            status: 200,
+            response_fields: Vec::new(),
+            response_text: text.to_owned(),
+        }
+    }
+
+    #[test]
+    fn cookies_are_those_of_now() {
+        let mut session = Session::default();
+        session.learn(&entry(""), &response(&[("set-cookie", "sid=live-one; Path=/; HttpOnly")], ""));
+        let recorded = Plain { fields: vec![("Cookie".into(), "sid=old; theme=dark".into())], ..Plain::default() };
+        assert_eq!(session.prepare(&recorded).fields[0].1, "sid=live-one; theme=dark");
+        assert_eq!(session.prepare(&Plain::default()).fields, [("cookie".to_owned(), "sid=live-one".to_owned())]);
+    }
+
+    #[test]
+    fn tokens_are_rebound_wherever_they_stood() {
+        for (old, new) in [
+            (r#"<form><input type="hidden" name="csrfmiddlewaretoken" value="recorded-1">"#, "<input value='live-value' name='csrfmiddlewaretoken'>"),
+            (r#"<meta name="csrf-token" content="recorded-1" />"#, r#"<meta content="live-value" name="csrf-token">"#),
+            (r#"{"a":[{"xsrfToken":"recorded-1"}]}"#, r#"{"a":[{"xsrfToken":"live-value"}]}"#),
+        ] {
+            let mut session = Session::default();
+            session.learn(&entry(old), &response(&[], new));
+            let recorded = Plain {
+                target: "/save?t=recorded-1".into(),
+                fields: vec![("x-csrf-token".into(), "recorded-1".into())],
+                body: b"token=recorded-1&x=1".to_vec(),
+                ..Plain::default()
+            };
+            let sent = session.prepare(&recorded);
+            assert_eq!((sent.target.as_str(), sent.fields[0].1.as_str()), ("/save?t=live-value", "live-value"), "{old}");
+            assert_eq!(sent.body, b"token=live-value&x=1");
+            assert_eq!(session.redact("is live-value here"), "is [redacted] here");
+        }
+    }
+
+    #[test]
+    fn secrets_in_targets_are_not_shown() {
+        assert_eq!(redacted_target("/a?q=1&access_token=abc&password=x"), "/a?q=1&access_token=[redacted]&password=[redacted]");
+        assert_eq!(redacted_target("/a"), "/a");
+    }
+}

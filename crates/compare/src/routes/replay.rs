@@ -1,0 +1,186 @@
+//! Recorded traffic, replayed against two services: sessions in order, cookies and tokens rebound, timing kept or scaled.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::rebind::{Session, redacted_target};
+use super::{Routes, Run, answers, launch, steady_and_peak};
+use crate::document::{Distribution, Launch, Outcome as Answers};
+use crate::equality::{Answer, Comparer};
+use crate::functions::QUANTILES;
+use crate::requests::Entry;
+use crate::statistics::order::{self, Which};
+use crate::statistics::quantile;
+use crate::{Cancel, processes};
+
+/// Answers of a replay below which its p99 rests on too few.
+const PERCENTILE_ANSWERS: usize = 10_000;
+/// The part of a pause that is left when a replay is as fast as it can be.
+const NO_PAUSES: f64 = 0.0;
+
+/// What is replayed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recording {
+    /// In order of time.
+    pub entries: Vec<Entry>,
+    /// 1 keeps the recorded pauses, 2 halves them, 0 leaves none.
+    pub speed: f64,
+}
+
+/// One answer of a replay.
+struct Replayed {
+    entry: usize,
+    seconds: f64,
+    answer: Answer,
+}
+
+impl Run<'_> {
+    pub(super) fn all_of_replay(&mut self, recording: &Recording) -> Result<(), String> {
+        self.say("comparing answers", 0.0);
+        self.compare_replays(recording)?;
+        if self.comparison.equality.outcome == Answers::Different {
+            return Ok(());
+        }
+        self.measuring_since = Instant::now();
+        let orders = order::blocks(self.settings.blocks, self.settings.seed);
+        for (block, order) in orders.iter().enumerate() {
+            for (position, which) in order.iter().enumerate() {
+                let done = self.launches_done as f64 / (orders.len() * 4) as f64;
+                self.say(&format!("block {} of {}, {}", block + 1, orders.len(), self.name(*which)), done);
+                let began_seconds = self.began.elapsed().as_secs_f64();
+                let launch = measure(self.routes, *which, recording, self.cancel)?;
+                let (block, position) = (u32::try_from(block).unwrap_or(u32::MAX), u32::try_from(position).unwrap_or(u32::MAX));
+                self.comparison.launches.push(Launch { block, position, began_seconds, ..launch });
+                self.launches_done += 1;
+            }
+        }
+        self.comparison.remarks.push(format!(
+            "replayed: {} requests of {} sessions, {}; latency counts from when a session would have sent, or had the answer before",
+            recording.entries.len(),
+            sessions(&recording.entries).len(),
+            if recording.speed == NO_PAUSES { "without pauses".to_owned() } else { format!("at {}× the recorded pace", recording.speed) }
+        ));
+        Ok(())
+    }
+
+    fn compare_replays(&mut self, recording: &Recording) -> Result<(), String> {
+        let mut replays = Vec::new();
+        for which in [Which::Left, Which::Left, Which::Right, Which::Right] {
+            let (server, _) = launch::start(self.routes, &self.routes.launchers[which.index()], self.cancel)?;
+            if replays.len() % 2 == 0 {
+                let side = &mut self.comparison.sides[which.index()];
+                answers::describe(side, &self.routes.services[which.index()], &server.printed());
+            }
+            // Pauses change no answer.
+            let unhurried = Recording { speed: NO_PAUSES, ..recording.clone() };
+            replays.push(replay(self.routes, server.address, &unhurried, self.cancel)?);
+        }
+        let mut comparer = Comparer::new(self.routes.likeness.clone());
+        for (at, entry) in recording.entries.iter().enumerate() {
+            let [a, b, c, d] = [0, 1, 2, 3].map(|replay| &replays[replay][at].answer);
+            let name = format!("{} {}", entry.request.method, redacted_target(&entry.request.target));
+            comparer.add(&format!("entry {}, {name}", at + 1), [a, b], [c, d]);
+        }
+        self.comparison.equality = comparer.finish(recording.entries.len() as u64, 1, self.settings.confidence);
+        Ok(())
+    }
+}
+
+fn measure(routes: &Routes, which: Which, recording: &Recording, cancel: &Cancel) -> Result<Launch, String> {
+    let launcher = &routes.launchers[which.index()];
+    let (server, started) = launch::start(routes, launcher, cancel)?;
+    let mut values = BTreeMap::from([("start_warm".to_owned(), started)]);
+    values.extend(processes::memory(server.pid()).map(|bytes| ("memory_idle".to_owned(), bytes as f64)));
+    let busy = processes::processor_time(server.pid());
+    let (replayed, sizes) = processes::watching(server.pid(), || replay(routes, server.address, recording, cancel));
+    let replayed = replayed?;
+    let busy = processes::processor_time(server.pid()).saturating_sub(busy).as_secs_f64();
+    let latencies: Vec<f64> = replayed.iter().map(|one| one.seconds).collect();
+    values.insert("latency_p50".to_owned(), quantile(&latencies, 0.5));
+    if latencies.len() >= PERCENTILE_ANSWERS {
+        values.insert("latency_p99".to_owned(), quantile(&latencies, 0.99));
+    }
+    values.insert("cpu".to_owned(), busy / latencies.len() as f64);
+    if let Some((steady, peak)) = steady_and_peak(&sizes) {
+        values.insert("memory_steady".to_owned(), steady);
+        values.insert("memory_peak".to_owned(), peak);
+    }
+    values.retain(|_, value| value.is_finite() && *value > 0.0);
+    let quantiles = QUANTILES.map(|q| (q, quantile(&latencies, q))).to_vec();
+    Ok(Launch {
+        side: launcher.name.clone(),
+        block: 0,
+        position: 0,
+        began_seconds: 0.0,
+        values,
+        warm_up: None,
+        latency: Some(Distribution { count: latencies.len() as u64, quantiles }),
+        void: None,
+    })
+}
+
+/// Entries of each session, in order.
+fn sessions(entries: &[Entry]) -> Vec<Vec<usize>> {
+    let mut found: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (at, entry) in entries.iter().enumerate() {
+        found.entry(entry.session.as_str()).or_default().push(at);
+    }
+    found.into_values().collect()
+}
+
+/// All sessions side by side; the answers come in the order of the entries.
+fn replay(routes: &Routes, address: SocketAddr, recording: &Recording, cancel: &Cancel) -> Result<Vec<Replayed>, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+    let local = tokio::task::LocalSet::new();
+    let entries = std::rc::Rc::new(recording.entries.clone());
+    let (timeout, speed, began) = (routes.timeout, recording.speed, Instant::now());
+    let mut all = local.block_on(&runtime, async {
+        let lines = sessions(&entries).into_iter().map(|order| {
+            let (entries, cancel) = (entries.clone(), cancel.clone());
+            tokio::task::spawn_local(async move { session(address, &entries, &order, speed, began, timeout, &cancel).await })
+        });
+        let mut all = Vec::new();
+        for line in lines.collect::<Vec<_>>() {
+            all.extend(line.await.map_err(|error| error.to_string())??);
+        }
+        Ok::<_, String>(all)
+    })?;
+    all.sort_by_key(|one| one.entry);
+    Ok(all)
+}
+
+async fn session(
+    address: SocketAddr,
+    entries: &[Entry],
+    order: &[usize],
+    speed: f64,
+    began: Instant,
+    timeout: Duration,
+    cancel: &Cancel,
+) -> Result<Vec<Replayed>, String> {
+    let (mut live, mut connection, mut replayed) = (Session::default(), None, Vec::new());
+    for &at in order {
+        let entry = &entries[at];
+        if cancel.is_cancelled() {
+            return Err("interrupted".to_owned());
+        }
+        let ready = Instant::now();
+        let meant = if speed > 0.0 { began + Duration::from_secs_f64(entry.at_ms / 1e3 / speed) } else { ready };
+        tokio::time::sleep_until(meant.into()).await;
+        let intended = meant.max(ready);
+        let request = live.prepare(&entry.request).to_request().map_err(|error| format!("entry {}: {error}", at + 1))?;
+        let ask = answers::ask(address, &mut connection, &request);
+        let response = tokio::time::timeout(timeout, ask).await.unwrap_or_else(|_| Err("no answer in time".to_owned()));
+        let seconds = intended.elapsed().as_secs_f64();
+        let response = response.map(|mut response| {
+            live.learn(entry, &response);
+            if let Ok(text) = std::str::from_utf8(&response.body) {
+                response.body = live.redact(text).into_bytes();
+            }
+            response
+        });
+        replayed.push(Replayed { entry: at, seconds, answer: answers::answer(response, false) });
+    }
+    Ok(replayed)
+}
