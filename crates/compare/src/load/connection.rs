@@ -36,7 +36,7 @@ pub struct Response {
     /// Empty unless it was to be kept.
     pub body: Vec<u8>,
     /// Whether another request may follow.
-    keep_alive: bool,
+    pub keep_alive: bool,
 }
 
 /// How a response's body ends.
