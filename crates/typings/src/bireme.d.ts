@@ -51,8 +51,19 @@ declare module 'bireme' {
   export function value<Value>(name: PythonValue<Value>, options?: CallOptions): Promise<Value>;
   /** A Python module by the name under which Python imports it. */
   export function python(name: string, options?: CallOptions & { service?: string }): any;
-  /** Lets go of an object, function or stream of Python at once. */
+  /** Lets go of an object, function or stream of Python, or of an array in shared memory, at once. */
   export function release(object: unknown): void;
+  /** What an array that `shared` made has beside its class. */
+  export interface SharedMemory {
+    /** Ends the use of it: it has no elements any more, and cannot cross. */
+    release(): void;
+    [Symbol.dispose](): void;
+  }
+  /** An array of zeros in memory that Python sees as well; it crosses without a copy. */
+  export function shared<A extends NumberArray>(
+    type: { new (buffer: ArrayBuffer, offset: number, length: number): A; readonly BYTES_PER_ELEMENT: number },
+    length: number,
+  ): A & SharedMemory;
   /** Inside a function that Python calls: aborted when the caller cancels. */
   export function signal(): AbortSignal | undefined;
 
@@ -65,6 +76,7 @@ declare module 'bireme' {
   export class ServiceBusy extends CallError {}
   export class CallTargetNotFound extends CallError {}
   export class Released extends CallError {}
+  export class SharedMemoryFull extends CallError {}
   export class WorkerLost extends CallError {
     readonly started: 'no' | 'unknown';
   }
