@@ -174,8 +174,8 @@ test('a message that cannot be sent lends nothing', async () => {
 });
 
 test('a thousand arrays of a megabyte leave nothing behind', async () => {
-  const held = native.heldBytes();
   for (let i = 0; i < 1000; i++) await call('same', new Uint8Array(1 << 20));
   await nothingLent();
-  assert.ok(native.heldBytes() <= Math.max(held, 64 << 20), `${native.heldBytes()} bytes are held`);
+  // Two idle segments, and those with what the links of this file have told each other to try.
+  assert.ok(native.heldBytes() <= 128 << 20, `${native.heldBytes()} bytes are held`);
 });

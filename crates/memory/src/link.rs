@@ -217,10 +217,14 @@ impl LinkMemory {
 
     /// The payload of a FORGET that is to be sent, if the other side may have mapped what is no more.
     pub fn forgets(&self) -> Option<Vec<u8>> {
-        let mut lent = lock(&self.lent);
-        let gone: Vec<u8> =
-            lent.told.iter().filter(|(_, segment)| segment.strong_count() == 0).flat_map(|(id, _)| id.to_le_bytes()).collect();
-        lent.told.retain(|_, segment| segment.strong_count() > 0);
+        let mut gone = Vec::new();
+        lock(&self.lent).told.retain(|id, segment| {
+            let lives = segment.strong_count() > 0;
+            if !lives {
+                gone.extend_from_slice(&id.to_le_bytes());
+            }
+            lives
+        });
         (!gone.is_empty()).then_some(gone)
     }
 

@@ -250,10 +250,11 @@ impl Link {
         Ok(Memory { held: Some(Held::Ours(block)), offset, bytes })
     }
 
-    /// RETURN has arrived. Throws when it breaks the protocol.
+    /// RETURN has arrived. The payload of a FORGET to send for what is no more, or null. Throws when it breaks the protocol.
     #[napi]
-    pub fn on_return(&self, payload: &[u8]) -> Result<()> {
-        self.memory.on_return(payload).map_err(|violation| Error::new(Status::InvalidArg, violation.0))
+    pub fn on_return(&self, payload: &[u8]) -> Result<Option<Uint8Array>> {
+        self.memory.on_return(payload).map_err(|violation| Error::new(Status::InvalidArg, violation.0))?;
+        Ok(self.memory.forgets().map(Uint8Array::from))
     }
 
     /// FORGET has arrived. Throws when it breaks the protocol.
@@ -266,12 +267,6 @@ impl Link {
     #[napi]
     pub fn returns(&self) -> Option<Uint8Array> {
         self.memory.returns().map(Uint8Array::from)
-    }
-
-    /// The payload of a FORGET to send, or null.
-    #[napi]
-    pub fn forgets(&self) -> Option<Uint8Array> {
-        self.memory.forgets().map(Uint8Array::from)
     }
 
     /// Leases of ours that the other side holds.

@@ -124,8 +124,7 @@ class LinkMemory {
   }
 
   onReturn(payload) {
-    this.#checked(() => this.account.onReturn(payload));
-    const ids = this.account.forgets();
+    const ids = this.#checked(() => this.account.onReturn(payload));
     if (ids !== null) this.link.sendForget(ids);
   }
 
@@ -135,7 +134,7 @@ class LinkMemory {
 
   #checked(take) {
     try {
-      take();
+      return take();
     } catch (error) {
       throw new ProtocolError(error.message);
     }

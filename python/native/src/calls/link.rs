@@ -661,7 +661,10 @@ impl CallLink {
     }
 
     fn release_soon(&self, py: Python<'_>, slf: &Bound<'_, CallLink>) {
-        if !self.release_scheduled.swap(true, Ordering::Relaxed) {
+        let scheduled = self.release_scheduled.swap(true, Ordering::Relaxed);
+        // The turn that runs writes it at its end, with what else came of it.
+        let at_turn_end = || self.is_own_thread() && self.state.get().is_ok_and(|state| state.in_turn);
+        if !scheduled && !at_turn_end() {
             let schedule = || call_soon_threadsafe(self.event_loop.bind(py), (slf.getattr(intern!(py, "flush"))?,));
             // A loop that has ended took the link with it.
             let _ = schedule();
