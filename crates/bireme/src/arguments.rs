@@ -29,6 +29,11 @@ folder says what to serve.
 
 Signals: SIGINT and SIGTERM drain and stop, a second one stops at once; SIGHUP reloads.";
 
+const DEV_NOTES: &str = "\
+Everything is as under bireme serve, but for this: a changed file gives its service new workers, which take
+over when they are ready; what fails to start is said, and the old workers serve on. Error pages show the
+stack. There is one front thread and one worker a service unless told otherwise.";
+
 const RUN_EXAMPLES: &str = "\
 Examples:
   bireme run train.py --epochs 3       train.py may call JavaScript: bireme.node(\"./chart.js\")
@@ -62,6 +67,9 @@ pub enum Command {
     /// Serve applications until told to stop
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(ServeArguments),
+    /// Serve for development: take up each change, show errors in the browser, keep types fresh
+    #[command(after_help = DEV_NOTES)]
+    Dev(ServeArguments),
     /// Run a program that calls functions of the other language
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArguments),

@@ -19,24 +19,39 @@ const FILE_BYTES_MAX: u64 = 4 << 20;
 
 /// Reads everything anew, as at the start and at each reload.
 pub fn settings(arguments: &ServeArguments) -> Result<Resolved, Stop> {
-    resolve(arguments, false)
+    resolve(arguments, Use::Serve)
+}
+
+/// The same for development: one thread and one worker a service unless told otherwise, and pages that show errors.
+pub fn settings_for_dev(arguments: &ServeArguments) -> Result<Resolved, Stop> {
+    let mut resolved = resolve(arguments, Use::Develop)?;
+    resolved.settings.dev = true;
+    Ok(resolved)
 }
 
 /// The same for commands that serve nothing: a folder without `bireme.toml` will do.
 pub fn project(arguments: &ProjectArguments) -> Result<Resolved, Stop> {
     let ProjectArguments { config, set } = arguments.clone();
-    resolve(&ServeArguments { config, set, ..ServeArguments::default() }, true)
+    resolve(&ServeArguments { config, set, ..ServeArguments::default() }, Use::Call)
 }
 
-fn resolve(arguments: &ServeArguments, calls_only: bool) -> Result<Resolved, Stop> {
+/// What settings are read for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Serve,
+    Develop,
+    Call,
+}
+
+fn resolve(arguments: &ServeArguments, purpose: Use) -> Result<Resolved, Stop> {
     let current = current_folder()?;
     let sources = Sources {
         file: file(arguments, &current)?,
         environment: environment()?,
         flags: flags(arguments)?,
-        cores: available_parallelism().map_or(1, usize::from),
+        cores: if purpose == Use::Develop { 1 } else { available_parallelism().map_or(1, usize::from) },
         current,
-        calls_only,
+        calls_only: purpose == Use::Call,
     };
     let passed_over = sources.file.is_none() && sources.current.join(FILE_NAME).is_file();
     let mut resolved = config::resolve(&sources).map_err(|errors| Stop::Usage(errors.to_string()))?;

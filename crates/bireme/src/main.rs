@@ -12,6 +12,7 @@ mod load;
 mod log;
 mod metrics;
 mod systemd;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -22,6 +23,7 @@ use arguments::{Arguments, Command};
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Serve(arguments) => commands::serve::run(arguments),
+        Command::Dev(arguments) => commands::serve::develop(arguments),
         Command::Run(arguments) => commands::run::run(&arguments),
         Command::Call(arguments) => commands::call::run(&arguments),
         Command::Types(arguments) => commands::types::run(&arguments),

@@ -44,6 +44,7 @@ fn check_cli(snapshot: &str, files: &[(&str, &str)], args: &[&str]) {
 fn help_reads_well() {
     check_cli("help", &[], &["--help"]);
     check_cli("help-serve", &[], &["serve", "--help"]);
+    check_cli("help-dev", &[], &["dev", "--help"]);
     check_cli("help-run", &[], &["run", "--help"]);
     check_cli("help-types", &[], &["types", "--help"]);
     check_cli("help-call", &[], &["call", "--help"]);

@@ -168,6 +168,7 @@ impl Reader<'_> {
             calls: self.calls(calls),
             static_cache: self.static_cache(static_cache),
             runtime_dir: top.path("runtime_dir"),
+            dev: false,
             services,
             routes,
         }

@@ -44,6 +44,8 @@ pub struct Settings {
     pub static_cache: StaticCache,
     /// Where sockets live; `None` lets the supervisor choose a private folder.
     pub runtime_dir: Option<PathBuf>,
+    /// Error pages show what the log shows: for development alone.
+    pub dev: bool,
     /// Applications, in the order of the file, then of the command line. Names are unique.
     pub services: Vec<Service>,
     /// Routes in order; the first match wins. Every target service exists in `services`.

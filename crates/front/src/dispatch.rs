@@ -190,6 +190,15 @@ impl Request {
         self.upstream.pool().service.to_string()
     }
 
+    /// The service, and why its workers do not start.
+    pub fn failing(&self) -> String {
+        let pool = self.upstream.pool();
+        match pool.failing() {
+            Some(why) => format!("{}: {why}", pool.service),
+            None => self.service(),
+        }
+    }
+
     /// Name of the worker that has it, or of the service while none has.
     pub fn worker(&self) -> String {
         self.upstream.stream().map_or_else(|| self.service(), |stream| stream.worker().to_string())
@@ -252,7 +261,20 @@ pub struct Reply {
 impl Reply {
     /// The page for a fault, in the form the client accepts.
     pub fn fault(fault: Fault, accept: Option<&[u8]>, request_id: &str) -> Reply {
-        let (content_type, body) = fault.page(accept, request_id);
+        let page = fault.page(accept, request_id);
+        Reply::with_page(&fault, page)
+    }
+
+    /// The same, with what the log says, where the settings are those of development.
+    pub fn fault_of_app(fault: Fault, thread: &Thread, accept: Option<&[u8]>, request_id: &str) -> Reply {
+        if !thread.active().settings.dev {
+            return Reply::fault(fault, accept, request_id);
+        }
+        let page = fault.page_in_full(accept, request_id);
+        Reply::with_page(&fault, page)
+    }
+
+    fn with_page(fault: &Fault, (content_type, body): (&'static str, Vec<u8>)) -> Reply {
         let mut fields: Vec<(Cow<'static, str>, Vec<u8>)> = vec![("content-type".into(), content_type.into())];
         if fault.status() == 503 {
             fields.push(("retry-after".into(), b"1".to_vec()));

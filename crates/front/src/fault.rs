@@ -183,13 +183,16 @@ impl Fault {
 
     /// The answer's content type and body, in the form that the client accepts.
     pub fn page(&self, accept: Option<&[u8]>, request_id: &str) -> (&'static str, Vec<u8>) {
-        crate::problem::page_with_code(
-            self.status(),
-            Some(self.code.as_str()),
-            accept,
-            request_id,
-            self.client_message(),
-        )
+        self.page_saying(self.client_message(), accept, request_id)
+    }
+
+    /// The same with what the log says: for whoever develops the application, and for nobody else.
+    pub fn page_in_full(&self, accept: Option<&[u8]>, request_id: &str) -> (&'static str, Vec<u8>) {
+        self.page_saying(&format!("{}\n{}", self.client_message(), self.log), accept, request_id)
+    }
+
+    fn page_saying(&self, detail: &str, accept: Option<&[u8]>, request_id: &str) -> (&'static str, Vec<u8>) {
+        crate::problem::page_with_code(self.status(), Some(self.code.as_str()), accept, request_id, detail)
     }
 }
 

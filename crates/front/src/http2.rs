@@ -473,7 +473,7 @@ impl Exchange<'_> {
             Event::Sent => {}
             Event::Lost => self.fail(Fault::new(Code::WorkerDied, self.worker())),
             Event::Unavailable(Unavailable::QueueFull) => self.fail(Fault::new(Code::QueueFull, self.worker())),
-            Event::Unavailable(Unavailable::Failing) => self.fail(Fault::new(Code::ServiceFailing, self.worker())),
+            Event::Unavailable(Unavailable::Failing) => self.fail(Fault::new(Code::ServiceFailing, self.request.failing())),
             Event::Worker(incoming) => self.on_incoming(incoming),
         }
     }
@@ -599,7 +599,7 @@ impl Exchange<'_> {
         let head = self.request.head();
         let accept = head.as_ref().and_then(|head| head.fields.get("accept"));
         let id = head.as_ref().map_or("", |head| std::str::from_utf8(head.request_id).unwrap_or(""));
-        let reply = Reply::fault(fault, accept, id);
+        let reply = Reply::fault_of_app(fault, &self.thread, accept, id);
         send_reply(&self.thread, &mut self.respond, &reply, self.is_head);
         self.status = reply.status;
         self.body_sent = reply.body.len() as u64;

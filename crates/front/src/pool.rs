@@ -116,6 +116,14 @@ impl Pool {
         link.open(frame, body_sent)
     }
 
+    /// Why the workers do not start, while that is so.
+    pub fn failing(&self) -> Option<String> {
+        match &*self.state.borrow() {
+            ServiceState::Failing(why) => Some(why.clone()),
+            ServiceState::Up => None,
+        }
+    }
+
     /// Joins the queue for a worker.
     pub fn wait(&self) -> Result<Rc<Ticket>, Unavailable> {
         if self.active.borrow().is_empty() && matches!(*self.state.borrow(), ServiceState::Failing(_)) {

@@ -151,15 +151,20 @@ impl Problem<'_> {
 
     fn html(&self) -> Vec<u8> {
         let (status, title) = (self.status, Escaped(self.title));
+        // What follows the first line is a log's, with its stack.
+        let (sentence, rest) = self.detail.split_once('\n').unwrap_or((self.detail, ""));
         let mut page = format!(
             "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
              <title>{status} {title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n\
              <p class=\"status\">{status}</p>\n<h1>{title}</h1>\n<p>{}</p>\n",
-            Escaped(self.detail)
+            Escaped(sentence)
         );
-        if !self.request_id.is_empty() {
+        if !rest.trim().is_empty() {
             // Writing to a String cannot fail.
+            let _ = writeln!(page, "<pre>{}</pre>", Escaped(rest.trim_end()));
+        }
+        if !self.request_id.is_empty() {
             let _ = writeln!(page, "<p class=\"id\">Request <code>{}</code></p>", Escaped(self.request_id));
         }
         page.push_str("</main>\n</body>\n</html>\n");
@@ -179,6 +184,8 @@ const STYLE: &str = ":root{color-scheme:light dark}\
 body{margin:0;min-height:100vh;display:grid;place-items:center;\
 font:1rem/1.5 system-ui,sans-serif;background:Canvas;color:CanvasText}\
 main{max-width:34rem;padding:2rem}\
+main:has(pre){max-width:min(90vw,70rem)}\
+pre{overflow:auto;padding:1rem;font-size:.85rem;background:color-mix(in srgb,CanvasText 6%,Canvas)}\
 .status{margin:0;font-size:4rem;line-height:1;font-weight:200;opacity:.5}\
 h1{margin:.5rem 0 1rem;font-size:1.5rem;font-weight:600}\
 .id{margin-top:2rem;font-size:.85rem;opacity:.6}";

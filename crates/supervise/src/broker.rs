@@ -123,11 +123,7 @@ pub(crate) fn choose<'s>(
     let chosen = match (&question.file, &question.module) {
         (Some(file), None) => {
             let file = file.canonicalize().unwrap_or_else(|_| file.clone());
-            let closeness = |spec: &ServiceSpec| {
-                let holding = spec.folders.iter().filter(|folder| file.starts_with(folder));
-                holding.map(|folder| folder.components().count()).max()
-            };
-            own.filter_map(|spec| Some((closeness(spec)?, spec))).reduce(|best, next| if next.0 > best.0 { next } else { best })
+            own.filter_map(|spec| Some((spec.closeness(&file)?, spec))).reduce(|best, next| if next.0 > best.0 { next } else { best })
                 .map(|(_, spec)| spec)
         }
         (None, Some(_)) => own.next().filter(|_| own.next().is_none()),
@@ -137,6 +133,27 @@ pub(crate) fn choose<'s>(
         .or_else(|| services.filter(speaks).find(|spec| spec.implicit))
         .map(|spec| spec.name.clone())
         .ok_or_else(|| Refusal::unavailable(format!("nothing here runs {}", language.as_str()), String::new()))
+}
+
+/// The services that a changed file is about: those that hold it most closely and speak its language, where its name
+/// tells that; the implicit one for code that belongs to no other.
+pub(crate) fn holders<'s>(file: &Path, services: impl Iterator<Item = &'s ServiceSpec> + Clone) -> Vec<Arc<str>> {
+    let language = match file.extension().and_then(|end| end.to_str()) {
+        Some("py") => Some(Language::Python),
+        Some("js" | "mjs" | "cjs" | "jsx" | "ts" | "mts" | "cts" | "tsx") => Some(Language::Node),
+        _ => None,
+    };
+    let file = file.canonicalize().unwrap_or_else(|_| file.to_path_buf());
+    let speaks = |spec: &&ServiceSpec| language.is_none_or(|language| spec.worker.interpreter.language == language);
+    let own = services.clone().filter(speaks).filter_map(|spec| Some((spec.closeness(&file)?, spec.name.clone())));
+    let own: Vec<(usize, Arc<str>)> = own.collect();
+    let closest = own.iter().map(|(closeness, _)| *closeness).max();
+    let holders: Vec<Arc<str>> =
+        own.into_iter().filter(|(closeness, _)| Some(*closeness) == closest).map(|(_, name)| name).collect();
+    if !holders.is_empty() || language.is_none() {
+        return holders;
+    }
+    services.filter(speaks).filter(|spec| spec.implicit).map(|spec| spec.name.clone()).collect()
 }
 
 /// The half of a broker link that tells.
@@ -252,6 +269,24 @@ mod tests {
         check(file("python", "/elsewhere/x.py"), Ok("python"));
         check(file("node", "/app/web/page.js"), Ok("web"));
         check(file("node", "/app/page.js"), Ok("node"));
+    }
+
+    #[test]
+    fn a_changed_file_is_about_the_closest_services_of_its_language() {
+        let specs = [
+            spec("admin", Language::Python, &["/app"], false),
+            spec("api", Language::Python, &["/app"], false),
+            spec("ml", Language::Python, &["/app", "/app/ml"], false),
+            spec("node", Language::Node, &[], true),
+            spec("web", Language::Node, &["/app/web"], false),
+        ];
+        let of = |file: &str| holders(Path::new(file), specs.iter()).iter().map(|name| name.to_string()).collect::<Vec<_>>();
+        assert_eq!(of("/app/ml/model.py"), ["ml"]);
+        assert_eq!(of("/app/tools.py"), ["admin", "api", "ml"]);
+        assert_eq!(of("/app/web/page.html"), ["web"]);
+        assert_eq!(of("/app/web/page.py"), ["admin", "api", "ml"]);
+        assert_eq!(of("/app/page.mjs"), ["node"]);
+        assert!(of("/elsewhere/data.json").is_empty() && of("/elsewhere/a.py").is_empty());
     }
 
     #[test]

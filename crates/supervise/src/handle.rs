@@ -1,5 +1,6 @@
 //! What the rest of the front sees of the supervisor.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -56,7 +57,13 @@ pub(crate) type Swap = Box<dyn FnOnce() + Send>;
 
 pub(crate) enum Request {
     WaitReady(oneshot::Sender<Result<Vec<ServiceStatus>, StartError>>),
-    Reload { plan: Plan, swap: Swap, reply: oneshot::Sender<Result<Vec<ServiceStatus>, ReloadError>> },
+    Reload {
+        plan: Plan,
+        /// Services that get new workers; all if `None`. Others serve on with those that they have.
+        only: Option<BTreeSet<Arc<str>>>,
+        swap: Swap,
+        reply: oneshot::Sender<Result<Vec<ServiceStatus>, ReloadError>>,
+    },
     Status(oneshot::Sender<Vec<ServiceStatus>>),
     Stop(oneshot::Sender<()>),
     Kill(oneshot::Sender<()>),
@@ -88,8 +95,29 @@ impl Handle {
         plan: impl Into<Plan>,
         swap: impl FnOnce() + Send + 'static,
     ) -> Result<Vec<ServiceStatus>, ReloadError> {
-        let (plan, swap) = (plan.into(), Box::new(swap));
-        let answer = self.ask(|reply| Request::Reload { plan, swap, reply }).await;
+        self.ask_reload(plan.into(), None, Box::new(swap)).await
+    }
+
+    /// The same for some services, while all others serve on with the workers that they have.
+    ///
+    /// # Errors
+    /// As [`Handle::reload`].
+    pub async fn reload_services(
+        &self,
+        plan: impl Into<Plan>,
+        only: BTreeSet<Arc<str>>,
+        swap: impl FnOnce() + Send + 'static,
+    ) -> Result<Vec<ServiceStatus>, ReloadError> {
+        self.ask_reload(plan.into(), Some(only), Box::new(swap)).await
+    }
+
+    async fn ask_reload(
+        &self,
+        plan: Plan,
+        only: Option<BTreeSet<Arc<str>>>,
+        swap: Swap,
+    ) -> Result<Vec<ServiceStatus>, ReloadError> {
+        let answer = self.ask(|reply| Request::Reload { plan, only, swap, reply }).await;
         answer.unwrap_or(Err(ReloadError::Stopping))
     }
 

@@ -562,7 +562,7 @@ impl Shell {
             Request::Status(reply) => {
                 let _ = reply.send(self.status());
             }
-            Request::Reload { plan, swap, reply } => self.reload(plan, swap, reply),
+            Request::Reload { plan, only, swap, reply } => self.reload(plan, only.as_ref(), swap, reply),
             Request::Stop(reply) => {
                 self.stop_waiters.push(reply);
                 self.end(Event::Stop);

@@ -150,6 +150,11 @@ impl Plan {
         Ok(Plan { services, calls })
     }
 
+    /// The services whose workers a change of this file concerns.
+    pub fn holders(&self, file: &Path) -> Vec<Arc<str>> {
+        broker::holders(file, self.services.iter())
+    }
+
     /// The service that runs a file when it is called.
     pub fn service_of(&self, language: Language, file: &Path) -> Option<&ServiceSpec> {
         let name = broker::choose(&broker::Resolve::file(language, file), self.services.iter()).ok()?;
@@ -181,6 +186,12 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 const BACKOFF: Backoff = Backoff { min: Duration::from_millis(100), max: Duration::from_secs(30) };
 
 impl ServiceSpec {
+    /// How closely its folders hold a file: how deep the closest of them is; `None` if none holds it.
+    pub(crate) fn closeness(&self, file: &Path) -> Option<usize> {
+        let holding = self.folders.iter().filter(|folder| file.starts_with(folder));
+        holding.map(|folder| folder.components().count()).max()
+    }
+
     /// From settings. `runtime` is the folder that [`find_runtime`] found, `links` the number of front threads and
     /// `drain` how long streams may go on after a worker has been retired.
     ///

@@ -5,6 +5,7 @@ pub mod call;
 pub mod check;
 pub mod compare;
 pub mod config;
+pub mod dev;
 pub mod doctor;
 pub mod reload;
 pub mod run;

@@ -1,5 +1,6 @@
 //! `bireme serve`: load, bind, start, serve, drain.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,6 +15,7 @@ use supervise::{Handle, Plan, Purpose, RunDirectory, ServiceStatus, StartError, 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
+use super::dev::Project;
 use crate::arguments::ServeArguments;
 use crate::control::{self, Asked, Request, Status, url};
 use crate::{Stop, load, log, metrics, systemd};
@@ -21,9 +23,19 @@ use crate::{Stop, load, log, metrics, systemd};
 /// Serves until it is told to stop. Exit status 0 after a drain in time, 1 if a service did not start, 130 when the drain
 /// was cut short.
 pub fn run(arguments: ServeArguments) -> Result<ExitCode, Stop> {
+    serve(arguments, false)
+}
+
+/// The same for development: changed files give their services new workers, and a start that fails waits for the change
+/// that repairs it.
+pub fn develop(arguments: ServeArguments) -> Result<ExitCode, Stop> {
+    serve(arguments, true)
+}
+
+fn serve(arguments: ServeArguments, dev: bool) -> Result<ExitCode, Stop> {
     let started = Instant::now();
     let inherited = systemd::sockets()?;
-    let resolved = load::settings(&arguments)?;
+    let resolved = if dev { load::settings_for_dev(&arguments)? } else { load::settings(&arguments)? };
     verify(&resolved.settings)?;
     let settings = Arc::new(resolved.settings);
     let log = log::start(&settings.log).map_err(|error| Stop::Failed(format!("the log cannot be started: {error}")))?;
@@ -98,6 +110,8 @@ struct Server {
     supervisor: Handle,
     control: mpsc::Receiver<Asked>,
     signals: Signals,
+    /// In development.
+    project: Option<Project>,
 }
 
 struct Signals {
@@ -132,6 +146,7 @@ impl Threads for FrontThreads {
 enum Cause {
     Stop(&'static str),
     Reload,
+    Changed(BTreeSet<PathBuf>),
     Asked(Asked),
 }
 
@@ -158,6 +173,7 @@ impl Server {
         let signals = Signals::new().map_err(failed("signals cannot be received"))?;
         let runtime = runtime_folder()?;
         let plan = plan(&settings, &runtime)?;
+        let project = settings.dev.then(|| Project::new(&settings, plan.clone())).transpose()?;
         let folder = RunDirectory::create(settings.runtime_dir.as_deref()).map_err(failed("no folder for sockets"))?;
         let (path, folder) = (folder.path().to_owned(), Arc::new(folder));
         let bound = if inherited.is_empty() {
@@ -195,12 +211,17 @@ impl Server {
             supervisor,
             control,
             signals,
+            project,
         })
     }
 
     async fn serve(mut self) -> Result<ExitCode, Stop> {
         match self.wait_ready().await {
             Started::Ready(services) => self.announce(&services),
+            Started::Failed(error) if self.project.is_some() => {
+                tracing::error!("service {} did not start: {}", error.service, error.failure);
+                tracing::info!("on {}; waiting for the change that repairs it", self.addresses().join(" and "));
+            }
             Started::Failed(error) => return self.give_up(&error).await,
             Started::Stopped(name) => {
                 tracing::info!("{name}: stopping before the start was complete");
@@ -208,8 +229,9 @@ impl Server {
             }
         }
         loop {
-            let Server { signals: Signals { terminate, interrupt, hangup }, control, .. } = &mut self;
+            let Server { signals: Signals { terminate, interrupt, hangup }, control, project, .. } = &mut self;
             let cause = tokio::select! {
+                Some(changed) = Project::changed(project) => Cause::Changed(changed),
                 _ = terminate.recv() => Cause::Stop("SIGTERM"),
                 _ = interrupt.recv() => Cause::Stop("SIGINT"),
                 _ = hangup.recv() => Cause::Reload,
@@ -220,11 +242,12 @@ impl Server {
                     tracing::info!("{name}: draining for at most {:?}", self.settings.timeouts.drain);
                     return self.stop().await;
                 }
+                Cause::Changed(paths) => self.take_up(&paths).await,
                 Cause::Reload => {
-                    let _ = self.reload("SIGHUP").await;
+                    let _ = self.reload("SIGHUP", None).await;
                 }
                 Cause::Asked((Request::Reload, reply)) => {
-                    let result = self.reload("bireme reload").await;
+                    let result = self.reload("bireme reload", None).await;
                     let _ = reply.send(result);
                 }
                 Cause::Asked((Request::Status, reply)) => self.say_status(reply).await,
@@ -274,7 +297,9 @@ impl Server {
         }
         let addresses = self.addresses();
         let took = self.started.elapsed().as_millis();
-        if self.settings.file.is_some() || services.len() > 1 {
+        if self.project.is_some() {
+            tracing::info!("Ctrl-C stops; changed files are taken up by themselves");
+        } else if self.settings.file.is_some() || services.len() > 1 {
             tracing::info!("Ctrl-C stops; `bireme reload` takes up changes, `bireme status` shows the workers");
         } else {
             tracing::info!("Ctrl-C stops; `bireme reload` takes up new code, `bireme status` shows the workers");
@@ -308,11 +333,11 @@ impl Server {
 
     /// Reads everything anew and brings it into force, or says why the old stays. A stop that is asked for meanwhile
     /// is heard when the reload is over; start timeouts bound that.
-    async fn reload(&mut self, why: &str) -> Result<Value, String> {
+    async fn reload(&mut self, why: &str, only: Option<BTreeSet<Arc<str>>>) -> Result<Value, String> {
         let began = Instant::now();
         tracing::info!("{why}: starting new workers beside the old");
         systemd::reloading();
-        let result = self.try_reload().await;
+        let result = self.try_reload(only).await;
         systemd::ready(if result.is_ok() { "reloaded" } else { "the reload failed; serving as before" });
         match &result {
             Ok(warnings) => {
@@ -330,24 +355,46 @@ impl Server {
         }
     }
 
-    async fn try_reload(&mut self) -> Result<Vec<String>, String> {
+    /// Gives new workers to the services that changed files are about.
+    async fn take_up(&mut self, paths: &BTreeSet<PathBuf>) {
+        let Some(project) = &self.project else { return };
+        project.write_types(&self.settings);
+        let Some(only) = project.concerned(&self.settings, paths) else { return };
+        let name = paths.first().and_then(|path| path.file_name()).unwrap_or_default().to_string_lossy().into_owned();
+        let others = if paths.len() > 1 { format!(" and {} more", paths.len() - 1) } else { String::new() };
+        // It has said why, if it failed: the old workers serve on.
+        let _ = self.reload(&format!("{name}{others} changed"), only).await;
+    }
+
+    /// `only`: services that get new workers; all if `None`.
+    async fn try_reload(&mut self, only: Option<BTreeSet<Arc<str>>>) -> Result<Vec<String>, String> {
         let text = |stop| match stop {
             Stop::Usage(text) | Stop::Failed(text) => format!("nothing was changed: {text}"),
         };
-        let resolved = load::settings(&self.arguments).map_err(text)?;
+        let dev = self.settings.dev;
+        let resolved = if dev { load::settings_for_dev(&self.arguments) } else { load::settings(&self.arguments) };
+        let resolved = resolved.map_err(text)?;
         verify(&resolved.settings).map_err(text)?;
         let mut warnings: Vec<String> = resolved.warnings.iter().map(ToString::to_string).collect();
         let mut settings = resolved.settings;
         warnings.extend(self.keep_fixed(&mut settings));
         let settings = Arc::new(settings);
         let plan = plan(&settings, &self.runtime).map_err(text)?;
+        let watched = plan.clone();
         let refused = Arc::new(Mutex::new(None));
         let (front, new, refusal) = (self.front.clone(), settings.clone(), refused.clone());
         let swap = move || {
             let configured = lock(&front).as_ref().map(|front| front.configure(&new));
             *lock(&refusal) = configured.and_then(Result::err);
         };
-        self.supervisor.reload(plan, swap).await.map_err(|error| error.to_string())?;
+        let reloaded = match only {
+            None => self.supervisor.reload(plan, swap).await,
+            Some(only) => self.supervisor.reload_services(plan, only, swap).await,
+        };
+        reloaded.map_err(|error| error.to_string())?;
+        if let Some(project) = &mut self.project {
+            project.plan = watched;
+        }
         // Verified above, so only what has changed since can be refused.
         if let Some(error) = lock(&refused).take() {
             return Err(format!("workers were replaced, but the old routes and limits stay: {error}"));
@@ -429,7 +476,7 @@ impl Server {
                     let _ = reply.send(Err("nothing was changed: the server is stopping".to_owned()));
                 }
                 Cause::Asked((Request::Status, reply)) => self.say_status(reply).await,
-                Cause::Reload => {}
+                Cause::Reload | Cause::Changed(_) => {}
             }
         };
         for path in &self.unix_paths {

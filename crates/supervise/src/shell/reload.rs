@@ -27,6 +27,7 @@ impl Shell {
     pub(super) fn reload(
         &mut self,
         plan: Plan,
+        only: Option<&BTreeSet<Arc<str>>>,
         swap: Swap,
         reply: oneshot::Sender<Result<Vec<ServiceStatus>, ReloadError>>,
     ) {
@@ -42,9 +43,13 @@ impl Shell {
             return;
         }
         let names: BTreeSet<Arc<str>> = plan.services.iter().map(|spec| spec.name.clone()).collect();
+        let renewed = |spec: &ServiceSpec| {
+            only.is_none_or(|only| only.contains(&spec.name)) || !self.services.contains_key(&spec.name)
+        };
         let (idle, services): (Vec<ServiceSpec>, Vec<ServiceSpec>) = plan
             .services
             .into_iter()
+            .filter(renewed)
             .partition(|spec| spec.when_called && self.services.get(&spec.name).is_none_or(Run::is_idle));
         let running: BTreeSet<Arc<str>> = self.services.keys().cloned().collect();
         self.round = Some(Round {

@@ -54,7 +54,10 @@ impl Shell {
                 if self.services.get(service).is_some_and(|run| run.when_called) {
                     self.gave_up_on_call(service, &failure);
                 } else if let Some(run) = self.services.get_mut(service) {
+                    // Should the front serve on, as it does in development, its requests need not wait.
+                    let why = failure.to_string();
                     run.gave_up = Some(failure);
+                    self.tell_all(|| Command::Service(service.clone(), ServiceState::Failing(why.clone())));
                 }
             }
             Note::Recycling(worker, why) => {

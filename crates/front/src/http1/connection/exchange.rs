@@ -83,7 +83,7 @@ impl<I: Io> Connection<I> {
                 self.fail(x, fault)
             }
             Event::Unavailable(Unavailable::Failing) => {
-                let fault = Fault::new(Code::ServiceFailing, x.request.service());
+                let fault = Fault::new(Code::ServiceFailing, x.request.failing());
                 self.fail(x, fault)
             }
             Event::Worker(incoming) => self.on_incoming(x, incoming),
@@ -249,7 +249,7 @@ impl<I: Io> Connection<I> {
         let head = x.request.head();
         let accept = head.as_ref().and_then(|head| head.fields.get("accept"));
         let id = head.as_ref().map_or("", |head| std::str::from_utf8(head.request_id).unwrap_or(""));
-        let reply = Reply::fault(fault, accept, id);
+        let reply = Reply::fault_of_app(fault, &self.thread, accept, id);
         self.put_reply(&reply, x.version, x.is_head);
         x.status = reply.status;
         x.body_sent = reply.body.len() as u64;

@@ -1,0 +1,213 @@
+//! Which of a project's own files have changed, told in batches: one change for all that an editor, a formatter or git does
+//! at once.
+
+use std::collections::{BTreeSet, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use ignore::WalkBuilder;
+use notify::event::{EventKind, ModifyKind};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::mpsc;
+
+use crate::commands::types::walk;
+
+/// Silence after which a batch is complete.
+const QUIET: Duration = Duration::from_millis(100);
+/// Longest wait for that silence: what is written for ever must not hide changes for ever.
+const BATCH_MAX: Duration = Duration::from_secs(2);
+/// Folders that are watched; each takes one of the kernel's watches.
+const FOLDERS_MAX: usize = 8192;
+/// Endings of files whose change matters to a running application. Databases and logs that it writes are not among them.
+const ENDINGS: [&str; 18] = [
+    "py", "js", "mjs", "cjs", "jsx", "ts", "mts", "cts", "tsx", "json", "toml", "yaml", "yml", "html", "jinja", "jinja2", "j2", "sql",
+];
+
+/// Watches the folders for as long as the receiver lives.
+///
+/// # Errors
+/// When the kernel cannot watch, with what to do about it.
+pub fn watch(roots: Vec<PathBuf>) -> Result<mpsc::Receiver<BTreeSet<PathBuf>>, String> {
+    let (events, inbox) = channel();
+    let watcher = notify::recommended_watcher(move |event| {
+        // The thread below is gone when nobody wants to know any more.
+        let _ = events.send(event);
+    });
+    let mut watched = Watched { watcher: watcher.map_err(explain)?, folders: HashSet::new() };
+    for root in roots {
+        watched.add(&root)?;
+    }
+    // A batch that is not taken yet grows instead of queueing behind the next.
+    let (batches, receiver) = mpsc::channel(1);
+    std::thread::Builder::new()
+        .name("watch".to_owned())
+        .spawn(move || gather(&inbox, &mut watched, &batches))
+        .map_err(|error| error.to_string())?;
+    Ok(receiver)
+}
+
+struct Watched {
+    watcher: RecommendedWatcher,
+    folders: HashSet<PathBuf>,
+}
+
+impl Watched {
+    /// A folder and those below it, but for what is not the project's own.
+    fn add(&mut self, root: &Path) -> Result<(), String> {
+        for entry in walk(root).flatten() {
+            if !entry.file_type().is_some_and(|kind| kind.is_dir()) || self.folders.contains(entry.path()) {
+                continue;
+            }
+            if self.folders.len() >= FOLDERS_MAX {
+                return Err(format!(
+                    "{} holds more than {FOLDERS_MAX} folders; name in a .gitignore what is not the project's own",
+                    root.display()
+                ));
+            }
+            match self.watcher.watch(entry.path(), RecursiveMode::NonRecursive) {
+                Ok(()) => {
+                    self.folders.insert(entry.path().to_path_buf());
+                }
+                // It is gone again.
+                Err(error) if matches!(error.kind, notify::ErrorKind::PathNotFound) => {}
+                Err(error) => return Err(explain(error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn explain(error: notify::Error) -> String {
+    match error.kind {
+        notify::ErrorKind::MaxFilesWatch => {
+            "the system watches no more files: raise fs.inotify.max_user_watches (sysctl)".to_owned()
+        }
+        _ => format!("files cannot be watched: {error}"),
+    }
+}
+
+fn gather(
+    inbox: &Receiver<notify::Result<notify::Event>>,
+    watched: &mut Watched,
+    batches: &mpsc::Sender<BTreeSet<PathBuf>>,
+) {
+    let mut changed = BTreeSet::new();
+    let mut begun = Instant::now();
+    loop {
+        let next = if changed.is_empty() {
+            inbox.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        } else {
+            inbox.recv_timeout(QUIET)
+        };
+        match next {
+            Ok(Ok(event)) => {
+                if changed.is_empty() {
+                    begun = Instant::now();
+                }
+                take(event, watched, &mut changed);
+                if begun.elapsed() < BATCH_MAX {
+                    continue;
+                }
+            }
+            Ok(Err(error)) => tracing::warn!("{}", explain(error)),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        let batch: BTreeSet<PathBuf> = std::mem::take(&mut changed).into_iter().filter(|path| is_own(path)).collect();
+        if !batch.is_empty() && batches.blocking_send(batch).is_err() {
+            return;
+        }
+    }
+}
+
+fn take(event: notify::Event, watched: &mut Watched, changed: &mut BTreeSet<PathBuf>) {
+    let matters = match event.kind {
+        EventKind::Create(_) | EventKind::Remove(_) => true,
+        // Times and permissions are no content.
+        EventKind::Modify(what) => !matches!(what, ModifyKind::Metadata(_)),
+        _ => false,
+    };
+    if !matters {
+        return;
+    }
+    for path in event.paths {
+        if path.is_dir() {
+            // What is in it already has come without being seen.
+            if let Err(why) = watched.add(&path) {
+                tracing::warn!("{why}");
+            }
+            let files = walk(&path).flatten().filter(|entry| entry.file_type().is_some_and(|kind| kind.is_file()));
+            changed.extend(files.map(|entry| entry.into_path()).filter(|path| concerns(path)));
+        } else if concerns(&path) {
+            watched.folders.remove(&path);
+            changed.insert(path);
+        } else {
+            watched.folders.remove(&path);
+        }
+    }
+}
+
+/// By its name: source code and configuration, but not what type checkers alone read.
+fn concerns(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let end = path.extension().and_then(|end| end.to_str()).unwrap_or_default();
+    let for_checkers = name.ends_with(".d.ts") || name.ends_with(".d.mts") || name.ends_with(".d.cts") || name.contains(".d.py.");
+    (ENDINGS.contains(&end) && !for_checkers && !name.starts_with('.')) || name == ".env"
+}
+
+/// Whether git would not ignore it. What is gone was somebody's own, as far as anyone can tell.
+fn is_own(path: &Path) -> bool {
+    let Some(folder) = path.parent().filter(|_| path.exists()) else { return true };
+    let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let mut siblings = WalkBuilder::new(folder);
+    siblings.max_depth(Some(1)).require_git(false).hidden(!hidden);
+    siblings.build().flatten().any(|entry| entry.path() == path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn sources_count_and_what_only_checkers_read_does_not() {
+        for (name, expected) in [
+            ("a.py", true),
+            ("a.mjs", true),
+            ("bireme.toml", true),
+            (".env", true),
+            ("a.pyi", false),
+            ("a.d.ts", false),
+            ("model.d.py.ts", false),
+            ("db.sqlite", false),
+            (".a.py.swp", false),
+            ("a.py~", false),
+        ] {
+            assert_eq!(concerns(Path::new(name)), expected, "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn changes_come_in_batches_without_what_is_ignored() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        fs::write(root.join(".gitignore"), "generated.py\n").unwrap();
+        fs::create_dir_all(root.join("node_modules/x")).unwrap();
+        let mut batches = watch(vec![root.clone()]).unwrap();
+        fs::write(root.join("generated.py"), "1").unwrap();
+        fs::write(root.join("node_modules/x/a.js"), "1").unwrap();
+        fs::write(root.join("a.py"), "1").unwrap();
+        fs::create_dir(root.join("new")).unwrap();
+        fs::write(root.join("new/b.js"), "1").unwrap();
+        let mut seen = BTreeSet::new();
+        while seen.len() < 2 {
+            let batch = tokio::time::timeout(Duration::from_secs(30), batches.recv()).await.expect("a batch in time");
+            seen.extend(batch.unwrap());
+        }
+        assert_eq!(seen, BTreeSet::from([root.join("a.py"), root.join("new/b.js")]));
+        fs::remove_file(root.join("a.py")).unwrap();
+        let batch = tokio::time::timeout(Duration::from_secs(30), batches.recv()).await.expect("a batch in time");
+        assert_eq!(batch, Some(BTreeSet::from([root.join("a.py")])));
+    }
+}
