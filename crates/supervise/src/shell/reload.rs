@@ -68,6 +68,14 @@ impl Shell {
             }
             let (name, policy) = (spec.name.clone(), spec.policy.clone());
             match self.services.get_mut(&name) {
+                // Its first start has failed as a whole: it begins anew.
+                Some(run) if run.gave_up.is_some() => {
+                    let gave_up = run.gave_up.take();
+                    self.add(spec);
+                    if let Some(run) = self.services.get_mut(&name) {
+                        run.gave_up = gave_up;
+                    }
+                }
                 Some(run) => {
                     run.specs.insert(run.machine.next_generation(), Rc::new(spec));
                 }
