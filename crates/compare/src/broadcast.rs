@@ -17,6 +17,7 @@ use crate::document::{Axis, Comparison, Criterion, Curve, Distribution, Equality
 use crate::document::Outcome as Answers;
 use crate::equality::{Answer, Comparer, Likeness};
 use crate::functions::QUANTILES;
+use crate::routes::describe;
 use crate::server::{Server, ServerLauncher};
 use crate::statistics::change_points::warm_up;
 use crate::statistics::order::{self, Which};
@@ -106,7 +107,7 @@ fn all(broadcast: &Broadcast, settings: &Settings, comparison: &mut Comparison, 
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
     say("comparing what is heard".to_owned(), 0);
-    comparison.equality = runtime.block_on(compare_heard(broadcast, settings, cancel))?;
+    comparison.equality = runtime.block_on(compare_heard(broadcast, settings, &mut comparison.sides, cancel))?;
     if comparison.equality.outcome == Answers::Different {
         return Ok(());
     }
@@ -128,11 +129,20 @@ fn all(broadcast: &Broadcast, settings: &Settings, comparison: &mut Comparison, 
     Ok(())
 }
 
-/// Every message once, to two launches of each side.
-async fn compare_heard(broadcast: &Broadcast, settings: &Settings, cancel: &Cancel) -> Result<Equality, String> {
+/// Every message once, to two launches of each side. What the services say of their interpreters goes to `sides`.
+async fn compare_heard(
+    broadcast: &Broadcast,
+    settings: &Settings,
+    sides: &mut [Side],
+    cancel: &Cancel,
+) -> Result<Equality, String> {
     let mut heard = Vec::new();
     for launcher in [0, 0, 1, 1] {
         let server = Server::start(&broadcast.launchers[launcher], cancel)?;
+        if let Some(side) = sides.get_mut(launcher).filter(|side| side.version.is_none()) {
+            let name = side.name.clone();
+            describe(side, &name, &server.printed());
+        }
         let mut members = Members::join(broadcast, &server).await?;
         let mut answers = Vec::new();
         for said in &broadcast.room.messages {
