@@ -203,7 +203,7 @@ fn cell(comparison: &Comparison, id: &str, names: &[String; 2]) -> Cell {
     let winner = || verdict.winner.as_deref().map(spoken).unwrap_or_default();
     let text = match verdict.kind {
         VerdictKind::Better => format!("{} {}", winner(), verdict.factor.map(factor).unwrap_or_default()),
-        VerdictKind::BetterSizeUncertain => format!("{}, by how much is uncertain", winner()),
+        VerdictKind::BetterSizeUncertain => format!("{}, size uncertain", winner()),
         VerdictKind::Equal => "equal".to_owned(),
         VerdictKind::Inconclusive => "inconclusive".to_owned(),
         VerdictKind::Void => "void".to_owned(),

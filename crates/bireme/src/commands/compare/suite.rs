@@ -204,11 +204,12 @@ fn chat(workload: &Workload, measure: &MeasureArguments, session: &Session) -> R
     Ok(broadcast::compare(&broadcast, &session.document.settings, &session.cancel, &mut progress::printer()))
 }
 
-/// Measures the code of a workload's two services.
+/// Names a workload's two services as the suite's readers know them, and measures their code.
 fn measure_services(sides: &mut [Side; 2], app: &Path, measure: &MeasureArguments) {
     let folder = app.parent().unwrap_or(app);
     let Ok(python) = interpreter(Language::Python, folder, measure) else { return };
     for (side, file) in sides.iter_mut().zip(["node.mjs", "python.py"]) {
+        side.target = format!("suite/{}/app/{file}", folder.file_name().unwrap_or_default().display());
         measure_code(side, &app.join(file), app, &python.path);
     }
 }
