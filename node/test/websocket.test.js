@@ -40,7 +40,7 @@ function open(handlers, options) {
     },
   };
   const service = { sockets: new Handlers(handlers) };
-  const stream = openSocket({ link, id: 7, service, head: { remoteAddress: '::1' } }, options);
+  const stream = openSocket({ link, id: 7, service, head: { remoteAddress: '::1' }, takeOver: null }, options);
   const receive = (payload, flags) => {
     const bytes = Buffer.from(payload);
     stream.onMessage(bytes, 0, bytes.length, flags);
