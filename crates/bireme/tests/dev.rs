@@ -140,10 +140,17 @@ fn what_fails_to_start_is_said_and_the_old_workers_serve_on() {
 }
 
 #[test]
-fn a_start_that_fails_is_said_in_the_log_and_in_the_page() {
+fn a_start_that_fails_waits_for_its_repair_and_pages_say_why() {
     let broken = "throw new Error('the database is on holiday');\n";
-    let dev = Dev::start(&[("bireme.toml", CONFIG), ("web/server.js", broken), ("api/server.js", &program("api"))]);
+    let mut dev = Dev::start(&[("bireme.toml", CONFIG), ("web/server.js", broken), ("api/server.js", &program("api"))]);
     assert!(dev.log.iter().any(|line| line.contains("the database is on holiday")), "{:#?}", dev.log);
     let page = dev.get("/");
     assert!(page.contains("<pre>") && page.contains("the database is on holiday"), "{page}");
+    dev.change("web/server.js", "module.exports = () => { throw new Error('<no luck>'); };\n");
+    dev.wait_for("reloaded in");
+    let page = dev.get("/");
+    assert!(page.contains("&lt;no luck&gt;") && page.contains("server.js:1"), "{page}");
+    dev.change("web/server.js", &program("repaired"));
+    dev.wait_for("reloaded in");
+    assert!(dev.get("/").starts_with("repaired "));
 }
