@@ -60,6 +60,8 @@ pub struct Status {
     pub connections: usize,
     /// Its services and their workers.
     pub services: Vec<supervise::ServiceStatus>,
+    /// What copies of requests say of candidates.
+    pub shadows: Vec<compare::document::Comparison>,
 }
 
 /// A request on its way to the server's main task, and where the answer goes.

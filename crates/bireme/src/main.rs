@@ -11,6 +11,7 @@ mod control;
 mod load;
 mod log;
 mod metrics;
+mod shadow;
 mod systemd;
 mod watch;
 

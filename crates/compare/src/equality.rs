@@ -38,14 +38,14 @@ pub struct Likeness {
 }
 
 /// Gathers differences over many answers.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Comparer {
     likeness: Likeness,
     compared: u64,
     found: BTreeMap<String, Counts>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Counts {
     across: u64,
     left_twin: u64,

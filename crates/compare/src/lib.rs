@@ -18,6 +18,7 @@ pub mod report;
 pub mod requests;
 pub mod routes;
 pub mod server;
+pub mod shadow;
 pub mod statistics;
 pub mod suite;
 pub mod table;

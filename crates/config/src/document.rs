@@ -22,7 +22,9 @@ pub(crate) enum Value {
     Boolean(bool),
     List(Vec<Item>),
     Table(Table),
-    /// What no key takes: "a date", "a fraction".
+    /// A number with a point, as written.
+    Fraction(String),
+    /// What no key takes: "a date".
     Other(&'static str),
 }
 
@@ -126,7 +128,7 @@ impl<'n> Lines<'n> {
             DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
                 .map_or(Value::Other("a number beyond 64 bits"), Value::Integer),
             DeValue::Boolean(value) => Value::Boolean(value),
-            DeValue::Float(_) => Value::Other("a fraction"),
+            DeValue::Float(number) => Value::Fraction(number.as_str().to_owned()),
             DeValue::Datetime(_) => Value::Other("a date"),
             DeValue::Array(items) => Value::List(items.into_iter().map(|item| self.item(item)).collect()),
             DeValue::Table(table) => Value::Table(self.table(table)),

@@ -157,6 +157,8 @@ pub enum Kind {
         /// Whether `"off"` may stand instead.
         off: bool,
     },
+    /// `0.05`: above 0, up to 1.
+    Part,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// Any number of these words.
@@ -410,6 +412,10 @@ keys! {
             "A fixed answer's content.";
         "strip_prefix" Kind::BooleanOrText, Is("false"),
             "With `to`: take this prefix off the path; `true` takes all that stands before `*`. The application learns it as `root_path` or `SCRIPT_NAME`.";
+        "shadow" Kind::Text, Unset("none"),
+            "With `to`: a service that is asked a sample of the route's GET and HEAD requests besides; clients never wait for it or see it. See `bireme compare --shadow-report`.";
+        "sample" Kind::Part, Is("0.05"),
+            "With `shadow`: the part of the requests that is copied. Each of them is asked twice of either service.";
         "index" Kind::Texts, Is("index.html"),
             "With `static`: files served for a folder, the first that exists.";
         "fallback" Kind::Text, Unset("404"),

@@ -77,6 +77,7 @@ impl Reader<'_> {
         };
         let to = self.goal(&path, &place, &values, services)?;
         let strip_prefix = self.strip_prefix(&path, &values)?;
+        let shadow = self.shadow(&to, &values, services);
         let methods = values.texts("methods").into_iter().map(|(text, _)| text.to_ascii_uppercase()).collect();
         for (name, value) in values.map("response_fields") {
             if !is_token(&name) || !is_field_value(&value) {
@@ -97,6 +98,7 @@ impl Reader<'_> {
             } else {
                 values.duration("response_timeout").map(Some)
             },
+            shadow,
             response_fields: values.map("response_fields"),
         })
     }
@@ -213,6 +215,26 @@ impl Reader<'_> {
         }
     }
 
+    fn shadow(&mut self, to: &crate::Target, values: &Values, services: &[Service]) -> Option<crate::Shadow> {
+        let Some(name) = values.text("shadow") else {
+            if let Some(place) = values.written("sample").cloned() {
+                self.errors.add(&place, "sample: there is no shadow to be asked; name a service with shadow = \"…\"");
+            }
+            return None;
+        };
+        let place = values.written("shadow").cloned().unwrap_or(Place::Default);
+        let known: Vec<&str> = services.iter().map(|service| &*service.name).collect();
+        let Some(service) = services.iter().find(|service| *service.name == name) else {
+            let there = known.join("\", \"");
+            self.errors.add(&place, format!("shadow: there is no service \"{name}\"; there are \"{there}\""));
+            return None;
+        };
+        if matches!(to, crate::Target::Service(own) if **own == *name) {
+            self.errors.add(&place, format!("shadow: \"{name}\" answers this route itself"));
+        }
+        Some(crate::Shadow { service: service.name.clone(), sample_millionths: values.part("sample")? })
+    }
+
     fn strip_prefix(&mut self, path: &str, values: &Values) -> Option<Option<String>> {
         let (value, place) = values.find("strip_prefix")?;
         let literal = literal_prefix(path).unwrap_or_else(|| path.split(['*', '{']).next().unwrap_or_default());
@@ -239,7 +261,9 @@ impl Reader<'_> {
 }
 
 /// Keys of a route that go with some goals only.
-const GOAL_KEYS: [(&str, &[&str]); 10] = [
+const GOAL_KEYS: [(&str, &[&str]); 12] = [
+    ("shadow", &["to"]),
+    ("sample", &["to"]),
     ("strip_prefix", &["to"]),
     ("index", &["static"]),
     ("fallback", &["static"]),
@@ -268,6 +292,7 @@ fn everything_to(service: &Service) -> Route {
         to: crate::Target::Service(service.name.clone()),
         body_bytes_max: None,
         response_timeout: None,
+        shadow: None,
         response_fields: Vec::new(),
     }
 }

@@ -84,6 +84,7 @@ fn kind_schema(kind: Kind) -> Value {
             let off = off.then(|| json!({ "const": "off" }));
             json!({ "anyOf": forms.into_iter().chain(off).collect::<Vec<_>>() })
         }
+        Kind::Part => json!({ "type": "number", "exclusiveMinimum": 0, "maximum": 1 }),
         Kind::Choice(words) => json!({ "enum": words }),
         Kind::Choices(words) => {
             json!({ "anyOf": [{ "enum": words }, { "type": "array", "items": { "enum": words } }] })
@@ -97,6 +98,7 @@ fn kind_schema(kind: Kind) -> Value {
 fn default_value(kind: Kind, text: &str) -> Value {
     match kind {
         Kind::Boolean | Kind::BooleanOrText => json!(text == "true"),
+        Kind::Part => text.parse::<f64>().map_or_else(|_| json!(text), |number| json!(number)),
         Kind::Count { .. } => text.parse::<u64>().map_or_else(|_| json!(text), |number| json!(number)),
         Kind::Texts | Kind::Paths | Kind::Choices(_) => json!(text.split(',').collect::<Vec<_>>()),
         _ => json!(text),
@@ -133,6 +135,7 @@ fn takes(kind: Kind) -> String {
         Kind::Count { min, max, off } => or_off(format!("number {min}–{max}"), off),
         Kind::Duration { off, .. } => or_off("duration".to_owned(), off),
         Kind::Bytes { off, .. } => or_off("size".to_owned(), off),
+        Kind::Part => "part".to_owned(),
         Kind::Choice(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
         Kind::Choices(words) => {
             format!("list of {}", words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "))

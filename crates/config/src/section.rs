@@ -17,6 +17,8 @@ pub(crate) enum Typed {
     Count(u64),
     Duration(Duration),
     Bytes(u64),
+    /// In millionths.
+    Part(u32),
     Texts(Vec<(String, Place)>),
     Map(Vec<(String, String)>),
     /// `"off"`
@@ -144,6 +146,9 @@ fn typed(kind: Kind, item: Item, folders: Folders<'_>) -> Result<Typed, Wrong> {
             Ok(number) => within(number, min, max).map_err(wrong),
             Err(_) => Err(wrong(format!("{number} is below zero"))),
         },
+        (Kind::Part, Value::Fraction(text)) => part(&text).map_err(wrong),
+        (Kind::Part, Value::Integer(number)) => part(&number.to_string()).map_err(wrong),
+        (Kind::Part, Value::Text(text)) if loose => part(text.trim()).map_err(wrong),
         (Kind::Choice(words), Value::Text(text)) => choose(words, text).map(Typed::Text).map_err(wrong),
         (Kind::Choices(words), value @ (Value::Text(_) | Value::List(_))) => {
             let texts = texts(value, &place, loose)?;
@@ -188,6 +193,14 @@ fn within(value: u64, min: u64, max: u64) -> Result<Typed, String> {
     Ok(Typed::Bytes(value))
 }
 
+/// From above 0 to 1.
+fn part(text: &str) -> Result<Typed, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value > 0.0 && value <= 1.0 => Ok(Typed::Part(((value * 1e6) as u32).max(1))),
+        _ => Err(format!("{text} is no part; write a number above 0 and up to 1, such as 0.05")),
+    }
+}
+
 fn choose(words: &'static [&'static str], text: String) -> Result<String, String> {
     if words.contains(&text.as_str()) {
         return Ok(text);
@@ -224,6 +237,7 @@ fn expectation(kind: Kind) -> String {
         Kind::Count { min, max, off } => (format!("a whole number between {min} and {max}"), off),
         Kind::Duration { off, .. } => ("a duration such as \"10s\"".to_owned(), off),
         Kind::Bytes { off, .. } => ("a size such as \"16MiB\"".to_owned(), off),
+        Kind::Part => ("a part such as 0.05".to_owned(), false),
         Kind::Choice(words) => (format!("one of \"{}\"", words.join("\", \"")), false),
         Kind::Choices(words) => (format!("a list of \"{}\"", words.join("\", \"")), false),
         Kind::Texts => ("a text or a list of texts".to_owned(), false),
@@ -241,6 +255,7 @@ pub(crate) fn describe(value: &Value) -> &'static str {
         Value::Boolean(_) => "true or false",
         Value::List(_) => "a list",
         Value::Table(_) => "a table",
+        Value::Fraction(_) => "a fraction",
         Value::Other(what) => what,
     }
 }
@@ -293,6 +308,14 @@ impl Values {
     pub(crate) fn bytes(&self, name: &str) -> Option<u64> {
         match self.find(name) {
             Some((Typed::Bytes(value), _)) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// In millionths.
+    pub(crate) fn part(&self, name: &str) -> Option<u32> {
+        match self.find(name) {
+            Some((Typed::Part(millionths), _)) => Some(*millionths),
             _ => None,
         }
     }

@@ -421,8 +421,19 @@ pub struct Route {
     pub body_bytes_max: Option<Option<u64>>,
     /// In place of [`Timeouts::response`]: `None` inherits, `Some(None)` waits for ever.
     pub response_timeout: Option<Option<Duration>>,
+    /// Who else is asked a part of the requests.
+    pub shadow: Option<Shadow>,
     /// Fields set on every response of the route, in place of fields of the same name.
     pub response_fields: Vec<(String, String)>,
+}
+
+/// A service that gets copies of a route's requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shadow {
+    /// Its name.
+    pub service: Arc<str>,
+    /// Part of the requests that is copied, in millionths; at least 1.
+    pub sample_millionths: u32,
 }
 
 /// Where a route goes.

@@ -1,5 +1,6 @@
 //! The configuration in the form that a front thread works with.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,8 +65,23 @@ pub struct ActiveRoute {
     pub response_timeout: Option<Duration>,
     /// Whether its service's WebSockets outlive their workers.
     pub survive: bool,
+    /// Who else is asked a part of the requests.
+    pub shadow: Option<ActiveShadow>,
     /// Set on every response.
     pub response_fields: Vec<(String, String)>,
+}
+
+/// See [`config::Shadow`].
+#[derive(Debug)]
+pub struct ActiveShadow {
+    /// The candidate's pool.
+    pub pool: Rc<Pool>,
+    /// The route's pattern, for reports.
+    pub pattern: Arc<str>,
+    /// Part of the requests that is copied, in millionths.
+    pub sample_millionths: u32,
+    /// What has gathered towards the next copy, in millionths.
+    pub gathered: Cell<u32>,
 }
 
 /// Where a route goes.
@@ -111,6 +127,15 @@ impl Active {
         }
         let routes = settings.routes.iter().map(|route| {
             let mut survive = false;
+            let shadow = route.shadow.as_ref().map(|shadow| {
+                let service = settings.services.iter().find(|service| service.name == shadow.service);
+                ActiveShadow {
+                    pool: pool(&shadow.service, service.map_or(NO_SERVICE, pool_limits)),
+                    pattern: route.path.as_str().into(),
+                    sample_millionths: shadow.sample_millionths,
+                    gathered: Cell::new(0),
+                }
+            });
             let target = match &route.to {
                 Target::Service(name) => {
                     let service = settings.services.iter().find(|service| service.name == *name);
@@ -133,6 +158,7 @@ impl Active {
                 body_bytes_max: route.body_bytes_max.unwrap_or(settings.limits.body_bytes_max),
                 response_timeout: route.response_timeout.unwrap_or(settings.timeouts.response),
                 survive,
+                shadow,
                 response_fields: route.response_fields.clone(),
             }))
         });

@@ -15,6 +15,7 @@ use crate::fault::{Code, Fault, Side};
 use crate::forwarded::{self, Scheme};
 use crate::head::{BodyLength, Field, Head, is_hop_by_hop, is_idempotent, list_members};
 use crate::request_id;
+use crate::shadow;
 use crate::static_files;
 use crate::thread::Thread;
 use crate::upstream::Upstream;
@@ -327,13 +328,16 @@ pub fn plan(
             frame.clear();
             let encoded = encode(thread, peer, head, inline, complete, &id, route, &mut frame);
             match encoded {
-                Ok(()) => Plan::Service(Box::new(Request {
+                Ok(()) => {
+                    shadow::consider(thread, route, pool, head, complete && inline.is_empty(), &frame);
+                    Plan::Service(Box::new(Request {
                     upstream: Upstream::new(pool.clone(), frame, inline.len(), is_idempotent(head.method)),
                     route: route.clone(),
                     body_bytes_max: route.body_bytes_max,
                     response_timeout: route.response_timeout,
                     began: thread.request_began(),
-                })),
+                    }))
+                }
                 Err(error) => reply(Fault::new(Code::HeaderTooLarge, error.to_string())),
             }
         }

@@ -24,6 +24,7 @@ pub mod problem;
 pub mod request_id;
 mod response;
 mod serve;
+pub mod shadow;
 pub mod static_files;
 mod thread;
 mod tls;
@@ -33,6 +34,7 @@ mod websocket;
 
 use std::io;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -41,6 +43,7 @@ use link::{Command, Event};
 use tokio::sync::mpsc;
 
 pub use active::Unusable;
+use shadow::Sample;
 pub use listen::{BindError, Bound, Inherited};
 pub use metrics::{BUCKETS_US, STATUS_CLASSES, Totals};
 pub use tls::Error as TlsError;
@@ -57,6 +60,7 @@ pub struct Front {
     shared: Arc<Shared>,
     access_log: Option<AccessLog>,
     tls: Option<tls::Acceptor>,
+    samples: Option<Receiver<Sample>>,
 }
 
 #[derive(Debug)]
@@ -103,7 +107,8 @@ impl Front {
         let tls = settings.tls.as_ref().map(tls::Acceptor::new).transpose().map_err(StartError::Tls)?;
         let (events, receiver) = mpsc::unbounded_channel();
         let metrics = settings.metrics_listen.is_some().then(metrics::Metrics::default);
-        let shared = Arc::new(Shared { metrics, ..Shared::default() });
+        let (samples, taken) = std::sync::mpsc::sync_channel(shadow::SAMPLES_MAX);
+        let shared = Arc::new(Shared { metrics, samples: Some(samples), ..Shared::default() });
         let mut threads = Vec::new();
         let (senders, inboxes): (Vec<_>, Vec<_>) = bound.per_thread.iter().map(|_| mpsc::unbounded_channel()).unzip();
         let bus: Arc<dyn TopicBus> = Arc::new(Threads(senders.clone()));
@@ -146,7 +151,12 @@ impl Front {
                 .map_err(StartError::Thread)?;
             threads.push(Handle { orders, join });
         }
-        Ok((Front { threads, shared, access_log, tls }, receiver))
+        Ok((Front { threads, shared, access_log, tls, samples: Some(taken) }, receiver))
+    }
+
+    /// Answers to copied requests of routes with a `shadow`; given once. What nobody takes is dropped.
+    pub fn take_samples(&mut self) -> Option<Receiver<Sample>> {
+        self.samples.take()
     }
 
     /// Number of front threads; each wants one data link from every worker.

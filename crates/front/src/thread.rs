@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use config::Settings;
@@ -17,6 +18,7 @@ use crate::deadline::{Deadlines, TICK};
 use crate::metrics::{Counters, Metrics};
 use crate::pool::Pool;
 use crate::request_id::{Generator, RequestId};
+use crate::shadow::Sample;
 use crate::static_files::Store;
 use crate::topics::{Crossing, Frames, TopicBus, Topics};
 use crate::websocket::Workshop;
@@ -50,6 +52,8 @@ pub struct Shared {
     pub connections: AtomicUsize,
     /// Counts of requests, if somebody wants them.
     pub metrics: Option<Metrics>,
+    /// Where the answers to copied requests go.
+    pub samples: Option<SyncSender<Sample>>,
 }
 
 /// The state of one front thread.
@@ -76,6 +80,8 @@ pub struct Thread {
     /// Of what the thread answers itself; those of services are in their pools.
     counters: Option<Arc<Counters>>,
     buffers: RefCell<Vec<Vec<u8>>>,
+    /// Copies of requests that are under way.
+    pub shadows: Rc<Cell<usize>>,
     /// What WebSockets share.
     pub workshop: Workshop,
     /// Messages for many sockets.
@@ -112,6 +118,7 @@ impl Thread {
             access_log,
             counters,
             buffers: RefCell::default(),
+            shadows: Rc::default(),
             workshop: Workshop::new(),
             topics: Topics::new(index, bus),
         }))

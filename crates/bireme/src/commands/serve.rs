@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::dev::Project;
 use crate::arguments::ServeArguments;
+use crate::shadow::Shadows;
 use crate::control::{self, Asked, Request, Status, url};
 use crate::{Stop, load, log, metrics, systemd};
 
@@ -108,6 +109,7 @@ struct Server {
     /// `None` once it drains.
     front: Arc<Mutex<Option<Front>>>,
     supervisor: Handle,
+    shadows: Shadows,
     control: mpsc::Receiver<Asked>,
     signals: Signals,
     /// In development.
@@ -186,9 +188,13 @@ impl Server {
         let metrics = settings.metrics_listen.as_ref().map(Bound::open_apart).transpose();
         let metrics = metrics.map_err(|error| Stop::Failed(format!("metrics_listen: {error}")))?;
         let control = control::listen(&path).map_err(failed("the control socket cannot be opened"))?;
-        let (front, events) = Front::start(settings.clone(), bound).map_err(|error| Stop::Failed(error.to_string()))?;
+        let (mut front, events) = Front::start(settings.clone(), bound).map_err(|error| Stop::Failed(error.to_string()))?;
         let supervisor = Supervisor::start(folder, plan, FrontThreads(front.commands()), events)
             .map_err(failed("the supervisor cannot be started"))?;
+        let shadows = Shadows::default();
+        if let Some(samples) = front.take_samples() {
+            shadows.gather(samples).map_err(failed("a thread cannot be started"))?;
+        }
         let front = Arc::new(Mutex::new(Some(front)));
         if let Some((socket, address)) = metrics {
             let listener = metrics::Listener::new(socket).map_err(failed("the socket for metrics can't be used"))?;
@@ -209,6 +215,7 @@ impl Server {
             folder: path,
             front,
             supervisor,
+            shadows,
             control,
             signals,
             project,
@@ -322,6 +329,7 @@ impl Server {
             listen: self.addresses(),
             connections,
             services: self.supervisor.status().await,
+            shadows: self.shadows.report(),
         }
     }
 

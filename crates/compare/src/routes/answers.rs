@@ -97,12 +97,17 @@ pub fn answer(response: Result<Response, String>, status_alone: bool) -> Answer 
         Ok(response) => response,
         Err(why) => return Answer { parts: vec![("answer".to_owned(), why.into())], json: None },
     };
-    let mut parts = vec![("status".to_owned(), Value::from(response.status))];
     if status_alone {
-        return Answer { parts, json: None };
+        return Answer { parts: vec![("status".to_owned(), response.status.into())], json: None };
     }
+    of_parts(response.status, &response.fields, &response.body)
+}
+
+/// What is compared of an HTTP response; names of fields in lower case.
+pub fn of_parts(status: u16, fields: &[(String, Vec<u8>)], body: &[u8]) -> Answer {
+    let mut parts = vec![("status".to_owned(), Value::from(status))];
     let mut is_json = false;
-    for (name, value) in &response.fields {
+    for (name, value) in fields {
         if FIELDS_PASSED_OVER.contains(&name.as_str()) {
             continue;
         }
@@ -117,9 +122,9 @@ pub fn answer(response: Result<Response, String>, status_alone: bool) -> Answer 
         }
         parts.push((format!("header {name}"), value.into()));
     }
-    let json = if is_json { serde_json::from_slice(&response.body).ok() } else { None };
+    let json = if is_json { serde_json::from_slice(body).ok() } else { None };
     if json.is_none() {
-        parts.push(("body".to_owned(), String::from_utf8_lossy(&response.body).into_owned().into()));
+        parts.push(("body".to_owned(), String::from_utf8_lossy(body).into_owned().into()));
     }
     Answer { parts, json }
 }

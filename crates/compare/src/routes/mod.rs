@@ -20,7 +20,7 @@ use crate::statistics::verdict::short;
 use crate::statistics::{median, quantile};
 use crate::{Cancel, Outcome, Progress, Watch, measures};
 
-pub use answers::describe;
+pub use answers::{describe, of_parts};
 pub use errors::{Expected, Injection};
 pub use replay::Recording;
 use launch::Rates;

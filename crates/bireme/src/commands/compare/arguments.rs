@@ -57,6 +57,14 @@ pub struct CompareArguments {
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
+    /// Report what copies of live requests say, of a running server whose routes have a shadow
+    #[arg(long, conflicts_with = "sides")]
+    pub shadow_report: bool,
+
+    /// With --shadow-report: the server with this process id
+    #[arg(long, value_name = "PID", requires = "shadow_report")]
+    pub pid: Option<u32>,
+
     /// Repeat the run that wrote this compare.json, with its arguments, folder and order of launches
     #[arg(long, value_name = "FILE", conflicts_with = "sides")]
     pub reproduce: Option<PathBuf>,

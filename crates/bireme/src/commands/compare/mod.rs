@@ -8,6 +8,7 @@ mod report;
 mod reproduce;
 mod routes;
 mod session;
+mod shadow;
 mod suite;
 
 use std::process::ExitCode;
@@ -23,6 +24,9 @@ pub fn run(arguments: &CompareArguments) -> Result<ExitCode, Stop> {
         Some(CompareCommand::Suite(arguments)) => return suite::run(arguments),
         Some(CompareCommand::Diff(arguments)) => return diff::run(arguments),
         None => {}
+    }
+    if arguments.shadow_report {
+        return shadow::run(arguments);
     }
     if let Some(file) = &arguments.reproduce {
         return reproduce::run(file, &arguments.measure);
