@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.server import BIREME
+from harness.server import BIREME, eventually
 
 SCORE_JS = "exports.score = ({ items }) => ({ score: items.reduce((a, b) => a + b, 0) });\n"
 SCORE_PY = "def score(case):\n    return {'score': sum(case['items'])}\n"
@@ -295,3 +295,71 @@ def test_what_mixing_languages_costs(tmp_path):
     comparison = document(tmp_path)["comparisons"][0]
     assert {"call", "http"} <= {measure["id"] for measure in comparison["measures"]}
     assert sum("across a call from the other" in rule for rule in comparison["rules"]) == 2
+
+
+SHADOWED = """
+[service.web]
+node = "web.js"
+workers = 1
+
+[service.ml]
+python = "ml:app"
+interpreter = "{python}"
+workers = 1
+
+[[route]]
+match = "/api/*"
+to = "web"
+shadow = "ml"
+sample = 0.5
+
+[[route]]
+match = "/*"
+to = "web"
+"""
+
+
+def test_a_candidate_is_asked_in_the_shadow_of_live_requests(serve, tmp_path):
+    folder = tmp_path / "server"
+    folder.mkdir()
+    # Wrong for one number, and with an id that is new each time on both sides; it never answers /api/0.
+    (folder / "web.js").write_text(
+        "export default { fetch(request) { const n = Number(new URL(request.url).pathname.split('/').pop());"
+        " return Response.json({ n, square: n * n, id: Math.random() }); } };\n"
+    )
+    (folder / "ml.py").write_text(
+        ML.replace("import json\n", "import asyncio, json, random\n")
+        .replace('{"n": n, "square": n * n}', '{"n": n, "square": n * n + (n == 3), "id": random.random()}')
+        .replace("    body =", "    if n == 0:\n        await asyncio.Event().wait()\n    body =")
+    )
+    server = serve(SHADOWED.format(python=sys.executable), folder=folder)
+    server.ready()
+    for n in range(1, 41):
+        answer = server.get(f"/api/{n % 5 or 3}")
+        assert answer.json()["square"] == (n % 5 or 3) ** 2, "clients hear the service alone"
+    # A candidate that hangs keeps no client waiting.
+    for _ in range(4):
+        assert server.get("/api/0", timeout=20).json()["square"] == 0
+    assert server.get("/elsewhere/7").json()["square"] == 49
+
+    def reported() -> dict | None:
+        done = compare(folder, "--shadow-report", "--pid", str(server.process.pid), "--out", "out")
+        found = document(folder)["comparisons"][0] if done.returncode == 0 else None
+        return found if found and found["equality"]["cases"] >= 12 else None
+
+    comparison = eventually(reported)
+    assert comparison["name"] == "/api/*" and [side["name"] for side in comparison["sides"]] == ["web", "ml"]
+    classes = {difference["path"]: difference["class"] for difference in comparison["equality"]["differences"]}
+    assert classes["$.square"] == "real" and classes["$.id"] == "noise", classes
+    assert comparison["equality"]["cases"] <= 22, "half of them are copied"
+    assert comparison["measures"][0]["id"] == "latency_p50" and comparison["measures"][0]["left"]["median"] > 0
+
+
+def test_mistakes_about_shadows_are_said(tmp_path):
+    for key, said in [('shadow = "m"', 'shadow: there is no service "m"'), ('shadow = "web"', '"web" answers this route itself'),
+                      ('shadow = "ml"\nsample = 1.5', "1.5 is no part"), ("sample = 0.1", "there is no shadow")]:
+        text = SHADOWED.format(python=sys.executable).replace('shadow = "ml"\nsample = 0.5', key)
+        for name, content in (("bireme.toml", text), ("web.js", WEB), ("ml.py", ML)):
+            (tmp_path / name).write_text(content)
+        done = subprocess.run([BIREME, "check"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 2 and said in done.stderr, (key, done.stdout, done.stderr)
