@@ -51,6 +51,7 @@ fn toml(value: &Typed) -> String {
         Typed::Count(number) => number.to_string(),
         Typed::Duration(value) => quote(&units::show_duration(*value)),
         Typed::Bytes(value) => quote(&units::show_bytes(*value)),
+        Typed::Part(millionths) => (f64::from(*millionths) / 1e6).to_string(),
         Typed::Texts(texts) => {
             let quoted: Vec<String> = texts.iter().map(|(text, _)| quote(text)).collect();
             format!("[{}]", quoted.join(", "))

@@ -331,11 +331,11 @@ pub fn plan(
                 Ok(()) => {
                     shadow::consider(thread, route, pool, head, complete && inline.is_empty(), &frame);
                     Plan::Service(Box::new(Request {
-                    upstream: Upstream::new(pool.clone(), frame, inline.len(), is_idempotent(head.method)),
-                    route: route.clone(),
-                    body_bytes_max: route.body_bytes_max,
-                    response_timeout: route.response_timeout,
-                    began: thread.request_began(),
+                        upstream: Upstream::new(pool.clone(), frame, inline.len(), is_idempotent(head.method)),
+                        route: route.clone(),
+                        body_bytes_max: route.body_bytes_max,
+                        response_timeout: route.response_timeout,
+                        began: thread.request_began(),
                     }))
                 }
                 Err(error) => reply(Fault::new(Code::HeaderTooLarge, error.to_string())),
