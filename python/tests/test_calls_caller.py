@@ -249,9 +249,12 @@ def test_a_call_is_tried_at_most_three_times(broker, caller, js):
 def test_calls_are_spread_over_workers(broker, caller, js):
     workers = [broker.worker(f"test#{number}") for number in range(2)]
     broker.set_workers(*workers)
-    futures = [caller.run(call(js.f, number)) for number in range(4)]
-    links = [meet(worker) for worker in workers]
+    futures = [caller.run(call(js.f, 0))]
+    links = [worker.meet() for worker in workers]
+    # The first is under way at one of them; now both can take calls.
+    futures += [caller.run(call(js.f, number)) for number in range(1, 4)]
     for link in links:
+        link.next(BIND)
         for frame in [link.next(CALL), link.next(CALL)]:
             link.answer(frame.stream, "x")
     assert [result(future) for future in futures] == ["x"] * 4
@@ -335,8 +338,11 @@ def test_what_cannot_cross_is_raised_before_anything_is_sent(caller, worker, js)
 
 def test_a_message_that_is_too_large(broker, caller, worker, js):
     broker.options = {"timeout_ms": 20_000, "message_bytes_max": 1000}
-    error = caller.run(call(js.f, "x" * 2000)).exception(DEADLINE_S)
+    future = caller.run(call(js.f, "x" * 2000))
+    link = worker.meet()
+    error = future.exception(DEADLINE_S)
     assert isinstance(error, CannotCross) and error.code == "BIREME_TOO_LARGE"
+    link.close()
 
 
 def begin_stream(link):
