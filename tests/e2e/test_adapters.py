@@ -31,6 +31,8 @@ async def enter(server):
 
 async def two_of_each(server):
     """Two sockets on each of two workers."""
+    for worker in ("app#1", "app#2"):
+        server.wait_for(f"{worker} is ready")
     clients = []
     while sorted([client.pid for client in clients].count(pid) for pid in {client.pid for client in clients}) != [2, 2]:
         clients.append(await enter(server))

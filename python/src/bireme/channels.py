@@ -208,6 +208,10 @@ class ChannelLayer(BaseChannelLayer):
         if channel not in self._received_on:
             with self._lock:
                 self._parked[channel] = True
+            # Whoever called between the question and the parking has found nothing to be handed over.
+            takers = await self._takers(channel)
+            if takers:
+                self._hand_over(channel, random.choice(takers))
 
     async def _takers(self, channel):
         start = self._taker_topic(channel, "")
