@@ -40,5 +40,5 @@ def test_what_is_served_is_counted(serve):
 def test_an_address_in_use_is_said(serve):
     first = serve(ASGI.config()).ready()
     second = serve(f'metrics_listen = "127.0.0.1:{first.port}"\n' + ASGI.config())
+    second.wait_for("metrics_listen: can't listen on")
     assert second.wait() == 1
-    assert "metrics_listen: can't listen on" in second.log
