@@ -125,6 +125,13 @@ def test_both_languages_give_equal_output(workload, surroundings):
     assert difference(node, python, wanted["tolerance"]) is None
 
 
+def test_the_model_is_what_its_source_writes():
+    specification = importlib.util.spec_from_file_location("make_model", SUITE / "inference/make_model.py")
+    made = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(made)
+    assert made.model() == (SUITE / "inference/model.onnx").read_bytes()
+
+
 def test_the_model_is_the_perceptron_that_its_source_describes():
     """Worked out once more without the runtime."""
     (row,) = cases(SUITE / "inference", 1, 5)[0]
