@@ -1,15 +1,22 @@
-//! One client's socket: as much of RFC 6455 as the bench needs.
+//! One client's socket: as much of RFC 6455 as the bench needs, with as little of the machine as can be: it is the servers'.
 
+use std::cell::RefCell;
 use std::io::{Error, ErrorKind, Result};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
+thread_local! {
+    /// What every socket of the thread reads into.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; 64 * 1024].into());
+}
+
 /// An open socket. It holds no buffer while nothing is half read.
 pub struct Client {
     stream: TcpStream,
     rest: Vec<u8>,
+    pongs: Vec<u8>,
 }
 
 impl Client {
@@ -41,7 +48,7 @@ impl Client {
             return Err(Error::other(format!("no WebSocket: {}", String::from_utf8_lossy(&rest[..head]))));
         }
         rest.drain(..head);
-        Ok(Client { stream, rest })
+        Ok(Client { stream, rest, pongs: Vec::new() })
     }
 
     pub async fn send(&mut self, frame: &[u8]) -> Result<()> {
@@ -50,22 +57,30 @@ impl Client {
 
     /// Reads once; how many messages that made whole.
     pub async fn receive(&mut self) -> Result<usize> {
-        let mut buffer = [0u8; 16 * 1024];
-        let kept = self.rest.len().min(buffer.len());
-        let n = match kept {
-            0 => self.stream.read(&mut buffer).await?,
-            _ => {
-                buffer[..kept].copy_from_slice(&self.rest[..kept]);
-                self.rest.clear();
-                kept + self.stream.read(&mut buffer[kept..]).await?
+        let messages = loop {
+            self.stream.readable().await?;
+            match SCRATCH.with_borrow_mut(|buffer| self.read(buffer)) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                read => break read?,
             }
         };
-        if n == kept {
-            return Err(ErrorKind::UnexpectedEof.into());
+        if !self.pongs.is_empty() {
+            self.stream.write_all(&std::mem::take(&mut self.pongs)).await?;
         }
+        Ok(messages)
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        let kept = self.rest.len();
+        buffer[..kept].copy_from_slice(&self.rest);
+        let n = match self.stream.try_read(&mut buffer[kept..])? {
+            0 => return Err(ErrorKind::UnexpectedEof.into()),
+            read => kept + read,
+        };
+        self.rest.clear();
         let (mut at, mut messages) = (0, 0);
         while let Some(frame) = Frame::parse(&buffer[at..n]) {
-            messages += usize::from(self.take(&frame, &buffer[at + frame.head..at + frame.whole]).await?);
+            messages += usize::from(self.take(&frame, &buffer[at + frame.head..at + frame.whole])?);
             at += frame.whole;
         }
         self.rest.extend_from_slice(&buffer[at..n]);
@@ -75,10 +90,13 @@ impl Client {
     /// The payload of the next message.
     pub async fn receive_one(&mut self) -> Result<Vec<u8>> {
         loop {
+            if !self.pongs.is_empty() {
+                self.stream.write_all(&std::mem::take(&mut self.pongs)).await?;
+            }
             if let Some(frame) = Frame::parse(&self.rest) {
                 let payload = self.rest[frame.head..frame.whole].to_vec();
                 self.rest.drain(..frame.whole);
-                if self.take(&frame, &payload).await? {
+                if self.take(&frame, &payload)? {
                     return Ok(payload);
                 }
             } else if self.stream.read_buf(&mut self.rest).await? == 0 {
@@ -87,15 +105,15 @@ impl Client {
         }
     }
 
-    /// Whether the frame ends a message. Answers pings.
-    async fn take(&mut self, frame: &Frame, payload: &[u8]) -> Result<bool> {
+    /// Whether the frame ends a message. Prepares the answers to pings.
+    fn take(&mut self, frame: &Frame, payload: &[u8]) -> Result<bool> {
         match frame.opcode {
             0..=2 => Ok(frame.fin),
             8 => Err(Error::other("the server closed the socket")),
             9 => {
-                let mut pong = vec![0x8a, 0x80 | payload.len() as u8, 0, 0, 0, 0];
-                pong.extend_from_slice(payload);
-                self.stream.write_all(&pong).await.map(|()| false)
+                self.pongs.extend_from_slice(&[0x8a, 0x80 | payload.len() as u8, 0, 0, 0, 0]);
+                self.pongs.extend_from_slice(payload);
+                Ok(false)
             }
             _ => Ok(false),
         }
