@@ -214,6 +214,8 @@ keys! {
             "Addresses to listen on: `HOST:PORT`, `:PORT` (every IPv4 address), `[::]:PORT` or `unix:PATH`. Port 0 lets the system choose.";
         "threads" count(1, 256), Unset("one a core, at most 4"),
             "Front threads. Each accepts its own connections and holds a link to every worker.";
+        "busy_poll_us" Kind::Count { min: 1, max: 1000, off: true }, Unset("100, on one core `off`"),
+            "Microseconds that a front thread goes on asking for more work before it sleeps, at most; spent only while such waits have been ending sooner. Shortens answers, and costs processor time where requests come singly but fast.";
         "workers" count(1, 1024), Unset("one a core"),
             "Worker processes of every service that does not say its own number. As a flag or variable it is for all services.";
         "trusted_proxies" Kind::Texts, Unset("nobody"),

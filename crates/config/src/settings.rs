@@ -20,6 +20,8 @@ pub struct Settings {
     pub tls: Option<Tls>,
     /// Front threads; at least 1. Each holds one link to every worker.
     pub threads: usize,
+    /// How long a front thread asks for more before it sleeps, at most; `None`: it sleeps at once.
+    pub busy_poll: Option<Duration>,
     /// What one client may ask for.
     pub limits: Limits,
     /// How long the front waits for whom.

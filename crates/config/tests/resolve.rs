@@ -47,6 +47,18 @@ fn check_mistake(toml: &str, expected: &str) {
 const WEB: &str = "[service.web]\nnode = \"web/server.js\"\n";
 
 #[test]
+fn one_core_is_never_kept_from_the_workers_by_waiting() {
+    let busy_poll = |cores, environment: &[&str]| {
+        let sources = Sources { cores, ..sources(WEB, environment, &[]) };
+        resolve(&sources).map(|resolved| resolved.settings.busy_poll).ok().flatten()
+    };
+    assert_eq!(busy_poll(1, &[]), None);
+    assert_eq!(busy_poll(2, &[]), Some(Duration::from_micros(100)));
+    assert_eq!(busy_poll(1, &["BIREME_BUSY_POLL_US=7"]), Some(Duration::from_micros(7)));
+    assert_eq!(busy_poll(2, &["BIREME_BUSY_POLL_US=off"]), None);
+}
+
+#[test]
 fn a_file_becomes_settings() {
     let settings = settings(
         r#"

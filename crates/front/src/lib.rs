@@ -6,6 +6,7 @@
 
 pub mod accept;
 mod active;
+mod busy_poll;
 pub mod access_log;
 pub mod compress;
 pub mod date;
@@ -136,6 +137,7 @@ impl Front {
                     if let Some(access_log) = access_log.clone() {
                         tokio::task::spawn_local(access_log.keep_flushing());
                     }
+                    tokio::task::spawn_local(busy_poll::run(thread.clone()));
                     for listener in listeners {
                         tokio::task::spawn_local(serve::accept(thread.clone(), listener, tls.clone()));
                     }

@@ -8,7 +8,7 @@ use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use config::Settings;
-use link::{Closed, Command, Event, Link, WorkerId};
+use link::{Closed, Command, Event, Link, Traffic, WorkerId};
 use rustc_hash::FxHashMap;
 use tokio::sync::{Notify, mpsc};
 
@@ -70,6 +70,8 @@ pub struct Thread {
     active: RefCell<Rc<Active>>,
     pools: RefCell<FxHashMap<Arc<str>, Rc<Pool>>>,
     links: RefCell<FxHashMap<WorkerId, Rc<Link>>>,
+    /// Of all links.
+    pub traffic: Rc<Traffic>,
     ids: RefCell<Generator>,
     draining: Cell<bool>,
     drained: Notify,
@@ -110,6 +112,7 @@ impl Thread {
             active: RefCell::new(Rc::new(active)),
             pools,
             links: RefCell::default(),
+            traffic: Rc::default(),
             ids: RefCell::new(Generator::new()),
             draining: Cell::new(false),
             drained: Notify::new(),
@@ -214,7 +217,7 @@ impl Thread {
         match command {
             Command::Attach { worker, socket } => {
                 let id = worker.id;
-                match Link::new(worker, socket) {
+                match Link::new(worker, socket, self.traffic.clone()) {
                     Ok(link) => {
                         link.set_topics(Rc::new(Frames(Rc::downgrade(self))));
                         self.links.borrow_mut().insert(id, link.clone());

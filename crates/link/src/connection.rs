@@ -14,6 +14,7 @@ use wire::{FLAG_END, HEADER_LEN, Kind, ResetCode};
 
 use crate::pool::{Closed, Worker};
 use crate::stream::{Incoming, State, Stream};
+use crate::traffic::Traffic;
 
 /// Read at most this much before other tasks of the thread get their turn, in bytes.
 const READ_BUDGET: usize = 1 << 20;
@@ -41,6 +42,7 @@ pub struct Link {
     /// Called when a request is no longer in flight, so that a waiting one may take its place.
     on_stream_end: RefCell<Option<OnStreamEnd>>,
     topics: RefCell<Option<Rc<dyn TopicFrames>>>,
+    traffic: Rc<Traffic>,
 }
 
 /// What understands the frames of topics.
@@ -105,9 +107,9 @@ impl std::fmt::Debug for Outgoing {
 }
 
 impl Link {
-    /// Takes over a connected, non-blocking socket whose HELLO has been read. Must be called inside a
-    /// tokio runtime.
-    pub fn new(worker: Arc<Worker>, socket: std::os::unix::net::UnixStream) -> io::Result<Rc<Link>> {
+    /// Takes over a connected, non-blocking socket whose HELLO has been read; `traffic` is that of the thread. Must be called
+    /// inside a tokio runtime.
+    pub fn new(worker: Arc<Worker>, socket: std::os::unix::net::UnixStream, traffic: Rc<Traffic>) -> io::Result<Rc<Link>> {
         Ok(Rc::new(Link {
             worker,
             socket: UnixStream::from_std(socket)?,
@@ -120,6 +122,7 @@ impl Link {
             condemned: Cell::new(false),
             on_stream_end: RefCell::new(None),
             topics: RefCell::new(None),
+            traffic,
         }))
     }
 
@@ -318,7 +321,10 @@ impl Link {
         let mut out = self.out.borrow_mut();
         while out.written < out.bytes.len() {
             match self.socket.try_write(&out.bytes[out.written..]) {
-                Ok(n) => out.written += n,
+                Ok(n) => {
+                    out.written += n;
+                    self.traffic.note(true);
+                }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                     out.drop_written();
                     ready!(self.socket.poll_write_ready(cx)).ok();
@@ -348,6 +354,7 @@ impl Link {
             match self.socket.try_read_buf(input) {
                 Ok(0) => return Poll::Ready(Closed::Eof),
                 Ok(n) => {
+                    self.traffic.note(false);
                     if let Err(what) = self.dispatch_all(input) {
                         return Poll::Ready(Closed::Protocol(what));
                     }

@@ -8,7 +8,9 @@
 mod connection;
 mod pool;
 mod stream;
+mod traffic;
 
 pub use connection::{Link, TopicFrame, TopicFrames};
 pub use pool::{Closed, Command, Event, ServiceState, Worker, WorkerId};
 pub use stream::{Incoming, Stream};
+pub use traffic::Traffic;
