@@ -2,12 +2,16 @@
 
 import asyncio
 import json
+import os
 import shutil
+import signal
 import subprocess
 
+import pytest
 from websockets.asyncio.client import connect
 
 from harness.apps import NODE, Kind
+from harness.server import eventually
 
 LAYER = Kind("layer", "layer:app")
 SOCKETIO = Kind("socketio", "socketio.cjs")
@@ -87,8 +91,54 @@ def test_a_channel_that_any_worker_takes_from_gives_each_message_once(serve):
     asyncio.run(talk())
 
 
+def socket_io(server, transports, workers, scenario):
+    client = [shutil.which("node"), NODE / "socketio-client.cjs", str(server.port), transports, str(workers), scenario]
+    done = subprocess.run(client, capture_output=True, text=True, timeout=90)
+    assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr
+
+
+def all_ready(server, workers):
+    for number in range(1, workers + 1):
+        server.wait_for(f"app#{number} is ready")
+
+
 def test_the_servers_of_socket_io_are_one(serve):
     server = serve(SOCKETIO.config("threads = 2", workers=2)).ready()
-    client = [shutil.which("node"), NODE / "socketio-client.cjs", str(server.port)]
-    done = subprocess.run(client, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr
+    socket_io(server, "websocket", 2, "rooms")
+
+
+@pytest.mark.parametrize("transports", ["polling", "polling,websocket"])
+def test_a_session_of_socket_io_stays_with_its_worker(serve, transports):
+    server = serve(SOCKETIO.config("threads = 2", workers=3, sticky="socket.io"))
+    all_ready(server, 3)
+    socket_io(server, transports, 3, "rooms")
+    socket_io(server, transports, 3, "death")
+
+
+@pytest.mark.parametrize("sticky", ["query:client", "cookie:client", "header:x-client", "address"])
+def test_a_client_s_requests_go_to_one_worker(serve, sticky):
+    server = serve(SOCKETIO.config('threads = 2\ntrusted_proxies = ["127.0.0.1"]', workers=3, sticky=sticky))
+    all_ready(server, 3)
+
+    def worker_of(number):
+        fields = {"cookie": f"other=1; client={number}", "x-client": str(number), "x-forwarded-for": f"192.0.2.{number}"}
+        # A connection of its own, and so any thread.
+        with server.client() as client:
+            return client.get(f"/?client={number}", headers=fields).text
+
+    def workers_of_all():
+        return {number: worker_of(number) for number in range(1, 25)}
+
+    # All threads have all workers once they say the same again and again.
+    assert eventually(lambda: len({tuple(workers_of_all().values()) for _ in range(3)}) == 1)
+    workers = workers_of_all()
+    assert len(set(workers.values())) == 3
+    os.kill(int(workers[1]), signal.SIGKILL)
+    assert worker_of(1) != workers[1]
+
+    def is_replaced():
+        # Nobody else has moved, and whoever had the worker that died has its successor.
+        moved = {(workers[number], worker) for number, worker in workers_of_all().items() if worker != workers[number]}
+        return len(moved) == 1 and moved.pop()[0] == workers[1]
+
+    assert eventually(is_replaced)

@@ -376,6 +376,8 @@ keys! {
             "Node: the port whose server is the service, for programs that listen on several.";
         "survive" Kind::Boolean, Is("false"),
             "WebSockets stay open when their worker dies or is replaced, and another one takes them over.";
+        "sticky" Kind::Text, Unset("the least-loaded worker"),
+            "What keeps a client's requests with one worker, as long as that lives and has room: `socket.io` (the session that a server of socket.io has opened), `address` (the client's), `cookie:NAME`, `header:NAME` or `query:NAME`.";
         "start_timeout" TIME, Is("60s"),
             "From a worker's start until it must be ready.";
         "stop_timeout" TIME, Is("10s"),

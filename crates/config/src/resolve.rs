@@ -15,7 +15,7 @@ use crate::show::Shown;
 use crate::target;
 use crate::{
     AccessFormat, AccessLog, App, Calls, Compression, Encoding, EventLoop, Interface, Lifespan, Limits, Log, LogFormat,
-    CertificateFiles, LogLevel, Service, Settings, StaticCache, Timeouts, Tls, TopicQueueFull, TrustedProxies, WebSocket,
+    CertificateFiles, LogLevel, Service, Settings, StaticCache, Sticky, Timeouts, Tls, TopicQueueFull, TrustedProxies, WebSocket,
     WebSocketCompression, WhenFull,
     units,
 };
@@ -464,6 +464,7 @@ impl Reader<'_> {
             },
             threads_max: values.count("threads_max").map(size),
             survive: values.boolean("survive"),
+            sticky: self.sticky(values),
             port: values.count("port").and_then(|port| u16::try_from(port).ok()),
             start_timeout: time("start_timeout"),
             stop_timeout: time("stop_timeout"),
@@ -525,6 +526,16 @@ impl Reader<'_> {
                 );
             }
         }
+    }
+
+    fn sticky(&mut self, values: &Values) -> Option<Sticky> {
+        let text = values.text("sticky")?;
+        let sticky = Sticky::parse(&text);
+        if let (None, Some((_, place))) = (&sticky, values.find("sticky")) {
+            let what = format!("\"{text}\" is none of \"socket.io\", \"address\", \"cookie:NAME\", \"header:NAME\" and \"query:NAME\"");
+            self.errors.add_value(place, "sticky", &what);
+        }
+        sticky
     }
 
     fn environment(&mut self, values: &Values) -> Vec<(String, String)> {

@@ -314,6 +314,8 @@ pub struct Service {
     pub port: Option<u16>,
     /// WebSockets outlive their workers.
     pub survive: bool,
+    /// Which worker a request prefers; `None` takes the least-loaded one.
+    pub sticky: Option<Sticky>,
     /// From the start of a worker until it must be ready.
     pub start_timeout: Duration,
     /// From the order to stop until a worker is killed.
@@ -334,6 +336,37 @@ pub struct Service {
     pub restart_delay_max: Duration,
     /// Silence after which a worker whose event loop does not answer is killed; `None` never.
     pub hang_timeout: Option<Duration>,
+}
+
+/// What sends a client's requests to one worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sticky {
+    /// The session that a server of socket.io (engine.io) has opened.
+    SocketIo,
+    /// The client's address.
+    Address,
+    /// A cookie's value.
+    Cookie(String),
+    /// A header field's value.
+    Header(String),
+    /// A value in the query.
+    Query(String),
+}
+
+impl Sticky {
+    /// Reads `address`, `socket.io`, `cookie:NAME`, `header:NAME` or `query:NAME`.
+    pub(crate) fn parse(text: &str) -> Option<Sticky> {
+        let (kind, name) = text.split_once(':').unwrap_or((text, ""));
+        let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic() && !b"=;&,\"".contains(&byte));
+        Some(match kind {
+            "socket.io" if text == kind => Sticky::SocketIo,
+            "address" if text == kind => Sticky::Address,
+            "cookie" if is_name => Sticky::Cookie(name.to_owned()),
+            "header" if is_name => Sticky::Header(name.to_ascii_lowercase()),
+            "query" if is_name => Sticky::Query(name.to_owned()),
+            _ => return None,
+        })
+    }
 }
 
 /// What a service runs.

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use config::{App, CertificateFiles, File, Flag, Flags, Listen, Resolved, Settings, Sources, Target, resolve};
+use config::{App, CertificateFiles, File, Flag, Flags, Listen, Resolved, Settings, Sources, Sticky, Target, resolve};
 
 /// A file, variables `NAME=value` and flags `key=value`, in a folder without files.
 fn sources(toml: &str, environment: &[&str], flags: &[&str]) -> Sources {
@@ -453,5 +453,22 @@ proptest::proptest! {
                 proptest::prop_assert!(mistake.place.is_some() && !mistake.what.is_empty(), "{mistake} in\n{toml}");
             }
         }
+    }
+}
+
+#[test]
+fn a_service_says_what_keeps_a_client_with_one_worker() {
+    let sticky = |text: &str| settings(&format!("{WEB}sticky = \"{text}\"\n"), &[], &[]).services[0].sticky.clone();
+    assert_eq!(settings(WEB, &[], &[]).services[0].sticky, None);
+    assert_eq!(sticky("socket.io"), Some(Sticky::SocketIo));
+    assert_eq!(sticky("address"), Some(Sticky::Address));
+    assert_eq!(sticky("cookie:id"), Some(Sticky::Cookie("id".into())));
+    assert_eq!(sticky("header:X-User"), Some(Sticky::Header("x-user".into())));
+    assert_eq!(sticky("query:room"), Some(Sticky::Query("room".into())));
+    for text in ["cookies:id", "cookie:", "query:a=b", "address:1", "sid"] {
+        check_mistake(
+            &format!("{WEB}sticky = \"{text}\"\n"),
+            &format!("bireme.toml:3: sticky: \"{text}\" is none of \"socket.io\", \"address\", \"cookie:NAME\", \"header:NAME\" and \"query:NAME\""),
+        );
     }
 }

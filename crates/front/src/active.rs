@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use config::{Settings, Target, TrustedProxies};
+use config::{Settings, Sticky, Target, TrustedProxies};
 
 use crate::compress::Compressor;
 use crate::http1::HeadLimits;
@@ -65,6 +65,8 @@ pub struct ActiveRoute {
     pub response_timeout: Option<Duration>,
     /// Whether its service's WebSockets outlive their workers.
     pub survive: bool,
+    /// Which worker of its service a request prefers.
+    pub sticky: Option<Sticky>,
     /// Who else is asked a part of the requests.
     pub shadow: Option<ActiveShadow>,
     /// Set on every response.
@@ -126,7 +128,7 @@ impl Active {
             pool(&service.name, pool_limits(service));
         }
         let routes = settings.routes.iter().map(|route| {
-            let mut survive = false;
+            let (mut survive, mut sticky) = (false, None);
             let shadow = route.shadow.as_ref().map(|shadow| {
                 let service = settings.services.iter().find(|service| service.name == shadow.service);
                 ActiveShadow {
@@ -140,6 +142,7 @@ impl Active {
                 Target::Service(name) => {
                     let service = settings.services.iter().find(|service| service.name == *name);
                     survive = service.is_some_and(|service| service.survive);
+                    sticky = service.and_then(|service| service.sticky.clone());
                     ActiveTarget::Service(pool(name, service.map_or(NO_SERVICE, pool_limits)))
                 }
                 Target::Static(files) => ActiveTarget::Static(store.root(files).map_err(Unusable::Folder)?),
@@ -158,6 +161,7 @@ impl Active {
                 body_bytes_max: route.body_bytes_max.unwrap_or(settings.limits.body_bytes_max),
                 response_timeout: route.response_timeout.unwrap_or(settings.timeouts.response),
                 survive,
+                sticky,
                 shadow,
                 response_fields: route.response_fields.clone(),
             }))

@@ -7,16 +7,18 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
-use wire::{FLAG_END, FLAG_UPGRADE, FLAG_WEBSOCKET, RequestParts};
+use wire::{FLAG_END, FLAG_UPGRADE, FLAG_WEBSOCKET, RequestHead, RequestParts};
 
 use crate::access_log::{Record, Version};
 use crate::active::{ActiveRoute, ActiveTarget};
 use crate::fault::{Code, Fault, Side};
 use crate::forwarded::{self, Scheme};
 use crate::head::{BodyLength, Field, Head, is_hop_by_hop, is_idempotent, list_members};
+use crate::pool::Pool;
 use crate::request_id;
 use crate::shadow;
 use crate::static_files;
+use crate::sticky::Preference;
 use crate::thread::Thread;
 use crate::upstream::Upstream;
 
@@ -330,8 +332,9 @@ pub fn plan(
             match encoded {
                 Ok(()) => {
                     shadow::consider(thread, route, pool, head, complete && inline.is_empty(), &frame);
+                    let preference = preference(thread, route, pool, &frame);
                     Plan::Service(Box::new(Request {
-                        upstream: Upstream::new(pool.clone(), frame, inline.len(), is_idempotent(head.method)),
+                        upstream: Upstream::new(pool.clone(), frame, inline.len(), is_idempotent(head.method)).prefer(preference),
                         route: route.clone(),
                         body_bytes_max: route.body_bytes_max,
                         response_timeout: route.response_timeout,
@@ -365,6 +368,15 @@ pub fn plan(
         }),
     };
     (plan, id)
+}
+
+/// Which worker the encoded request is to go to.
+fn preference(thread: &Thread, route: &ActiveRoute, pool: &Pool, frame: &[u8]) -> Preference {
+    let Some(rule) = &route.sticky else { return Preference::None };
+    match RequestHead::parse(&frame[wire::HEADER_LEN..]) {
+        Ok(head) => Preference::of(rule, &head, &pool.service, &thread.shared.sessions),
+        Err(_) => Preference::None,
+    }
 }
 
 #[expect(clippy::too_many_arguments, reason = "one call site; a struct would only rename them")]

@@ -27,6 +27,7 @@ mod response;
 mod serve;
 pub mod shadow;
 pub mod static_files;
+mod sticky;
 mod thread;
 mod tls;
 pub mod topics;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use link::{Link, ServiceState, Stream, WorkerId};
 
 use crate::metrics::Counters;
+use crate::sticky::Preference;
 
 /// Bounds of a pool, from the service's configuration.
 #[derive(Clone, Copy, Debug)]
@@ -103,16 +104,30 @@ impl Pool {
         self.call_all();
     }
 
-    /// Opens a stream on the least-loaded worker that has room; workers with equal load take turns.
-    pub fn open(&self, frame: &mut [u8], body_sent: usize) -> Option<Stream> {
+    /// Opens a stream on the preferred worker, or on the least-loaded one, if it has room; workers with equal load take
+    /// turns.
+    pub fn open(&self, frame: &mut [u8], body_sent: usize, preference: &Preference) -> Option<Stream> {
         let active = self.active.borrow();
-        let turn = self.next.get();
-        self.next.set(turn.wrapping_add(1));
         let most = self.limits.get().streams_per_link_max;
-        let link = (0..active.len())
-            .map(|i| &active[(turn.wrapping_add(i)) % active.len()])
-            .filter(|link| link.requests_in_flight() < most)
-            .min_by_key(|link| link.worker().in_flight.load(Ordering::Relaxed))?;
+        let has_room = |link: &&Rc<Link>| link.requests_in_flight() < most;
+        let preferred = match preference {
+            Preference::None | Preference::Opens(_) => None,
+            Preference::Hashed(value) => {
+                active.iter().filter(has_room).max_by_key(|link| Preference::weight(*value, link.worker()))
+            }
+            Preference::Worker(id) => active.iter().filter(has_room).find(|link| link.worker().id == *id),
+        };
+        let link = match preferred {
+            Some(link) => link,
+            None => {
+                let turn = self.next.get();
+                self.next.set(turn.wrapping_add(1));
+                (0..active.len())
+                    .map(|i| &active[(turn.wrapping_add(i)) % active.len()])
+                    .filter(has_room)
+                    .min_by_key(|link| link.worker().in_flight.load(Ordering::Relaxed))?
+            }
+        };
         link.open(frame, body_sent)
     }
 

@@ -20,6 +20,7 @@ use crate::pool::Pool;
 use crate::request_id::{Generator, RequestId};
 use crate::shadow::Sample;
 use crate::static_files::Store;
+use crate::sticky::Sessions;
 use crate::topics::{Crossing, Frames, TopicBus, Topics};
 use crate::websocket::Workshop;
 
@@ -52,6 +53,8 @@ pub struct Shared {
     pub connections: AtomicUsize,
     /// Counts of requests, if somebody wants them.
     pub metrics: Option<Metrics>,
+    /// Who has opened which session.
+    pub sessions: Arc<Sessions>,
     /// Where the answers to copied requests go.
     pub samples: Option<SyncSender<Sample>>,
 }

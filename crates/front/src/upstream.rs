@@ -7,6 +7,7 @@ use link::{Incoming, Stream};
 use wire::ResetCode;
 
 use crate::pool::{Pool, Ticket, Unavailable};
+use crate::sticky::Preference;
 
 /// How often a request may be sent again after the death of a worker.
 pub const RETRIES_MAX: u8 = 2;
@@ -32,6 +33,7 @@ pub struct Upstream {
     frame: Vec<u8>,
     body_in_frame: usize,
     idempotent: bool,
+    preference: Preference,
     body_followed: bool,
     response_begun: bool,
     retries: u8,
@@ -75,11 +77,23 @@ impl Upstream {
             frame,
             body_in_frame,
             idempotent,
+            preference: Preference::None,
             body_followed: false,
             response_begun: false,
             retries: 0,
             place: Place::New,
         }
+    }
+
+    /// Which worker it is to go to, if that one has room.
+    pub fn prefer(mut self, preference: Preference) -> Upstream {
+        self.preference = preference;
+        self
+    }
+
+    /// Which worker it would go to.
+    pub fn preference(&self) -> &Preference {
+        &self.preference
     }
 
     /// The pool it waits for or uses.
@@ -165,6 +179,7 @@ impl Upstream {
                 }
                 Place::Sent(stream) => {
                     let incoming = std::task::ready!(stream.poll_incoming(cx));
+                    self.preference.learn(&self.pool.service, stream.key().0, &incoming);
                     match incoming {
                         Incoming::Lost { sent } => {
                             if self.again(sent) {
@@ -193,7 +208,7 @@ impl Upstream {
     }
 
     fn try_open(&mut self) -> bool {
-        match self.pool.open(&mut self.frame, self.body_in_frame) {
+        match self.pool.open(&mut self.frame, self.body_in_frame, &self.preference) {
             Some(stream) => {
                 self.place = Place::Sent(stream);
                 true

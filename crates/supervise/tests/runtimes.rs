@@ -37,6 +37,7 @@ fn service(folder: &Path, app: config::App) -> config::Service {
         root: folder.to_path_buf(),
         interface: config::Interface::Auto,
         survive: false,
+        sticky: None,
         factory: false,
         lifespan: config::Lifespan::Auto,
         event_loop: config::EventLoop::Auto,

@@ -11,6 +11,7 @@ use crate::active::ActiveTarget;
 use crate::deadline::now_ms;
 use crate::dispatch::Request;
 use crate::pool::{Pool, Unavailable};
+use crate::sticky::Preference;
 use crate::thread::Thread;
 use crate::upstream::{Event, Upstream};
 
@@ -24,6 +25,7 @@ pub struct Survival {
     /// The handshake's REQUEST.
     frame: Box<[u8]>,
     subprotocol: Box<[u8]>,
+    preference: Preference,
     attempt: Option<Attempt>,
 }
 
@@ -53,6 +55,7 @@ impl Survival {
             pool: pool.clone(),
             frame: request.upstream.frame().into(),
             subprotocol: subprotocol.unwrap_or_default().into(),
+            preference: request.upstream.preference().clone(),
             attempt: None,
         })
     }
@@ -64,7 +67,7 @@ impl Survival {
         wire::mark_taken_over(&mut frame, &self.subprotocol, joined.iter().map(|(topic, name): &(Arc<str>, Box<[u8]>)| (&**topic, &**name)));
         let until = now_ms() + u64::try_from(self.pool.limits().queue_timeout.as_millis()).unwrap_or(u64::MAX / 2);
         let mut attempt = Attempt { upstream: None, frame, retry_at: 0, until };
-        attempt.open(&self.pool);
+        attempt.open(&self.pool, &self.preference);
         self.attempt = Some(attempt);
     }
 
@@ -117,7 +120,7 @@ impl Survival {
             return false;
         }
         if attempt.upstream.is_none() {
-            attempt.open(&self.pool);
+            attempt.open(&self.pool, &self.preference);
         }
         true
     }
@@ -135,8 +138,8 @@ impl Survival {
 }
 
 impl Attempt {
-    fn open(&mut self, pool: &Rc<Pool>) {
+    fn open(&mut self, pool: &Rc<Pool>, preference: &Preference) {
         // Nothing of it can happen twice: its client has been answered long ago.
-        self.upstream = Some(Upstream::new(pool.clone(), self.frame.clone(), 0, true));
+        self.upstream = Some(Upstream::new(pool.clone(), self.frame.clone(), 0, true).prefer(preference.clone()));
     }
 }
