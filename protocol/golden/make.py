@@ -13,7 +13,7 @@ KINDS = {
     "INFORMATIONAL": 0x16, "TUNNEL": 0x17, "WSACCEPT": 0x20, "WSMESSAGE": 0x21, "WSCLOSE": 0x22,
     "SUBSCRIBE": 0x40, "UNSUBSCRIBE": 0x41, "PUBLISH": 0x42, "MESSAGE": 0x43, "PRESENCE": 0x44, "QUERY": 0x45, "ANSWER": 0x46,
 }
-END, UPGRADE, WEBSOCKET, TEXT = 0x01, 0x02, 0x04, 0x02
+END, UPGRADE, WEBSOCKET, TEXT, FILE = 0x01, 0x02, 0x04, 0x02, 0x02
 
 
 def raw(text):
@@ -83,6 +83,8 @@ FRAMES = [
      "response": {"reason": "", "fields": [["content-type", "text/plain"]], "body": "Hello, World!"}},
     {"name": "a response whose body follows", "kind": "RESPONSE", "flags": 0, "aux": 404, "stream": 2,
      "response": {"reason": "Not Here", "fields": [["set-cookie", "a=1"], ["set-cookie", "b=2"]], "body": ""}},
+    {"name": "a response whose body is a file's", "kind": "RESPONSE", "flags": END | FILE, "aux": 200, "stream": 3,
+     "response": {"reason": "", "fields": [["content-length", "5"]], "body": "/srv/a file"}},
     {"name": "an empty response", "kind": "RESPONSE", "flags": END, "aux": 204, "stream": 3,
      "response": {"reason": "", "fields": [], "body": ""}},
     {"name": "body bytes", "kind": "DATA", "flags": 0, "stream": 2, "payload": "\u0000\u0001\u00ff"},

@@ -4,11 +4,13 @@ import struct
 
 import pytest
 
+from conftest import APPS
 from fake_front import (
     CANCELLED,
     CREDIT,
     DATA,
     END,
+    FILE,
     INITIAL_CREDIT,
     INTERNAL,
     NO_ERROR,
@@ -18,6 +20,7 @@ from fake_front import (
     RESPONSE,
     TRAILERS,
     Frame,
+    Response,
     encode_request,
 )
 
@@ -75,7 +78,7 @@ def test_scope_is_what_the_specification_says(plain):
         "client": ["192.0.2.7", 51234],
         "server": ["192.0.2.1", 8000],
         "state": {"answer": 42},
-        "extensions": {"http.response.trailers": {}, "http.response.early_hint": {}},
+        "extensions": {"http.response.trailers": {}, "http.response.early_hint": {}, "http.response.pathsend": {}},
     }
 
 
@@ -195,6 +198,37 @@ def test_early_hints(app):
     response = app.fetch(target=b"/hints")
     assert response.informational == [(103, [(b"link", b"</a.css>; rel=preload"), (b"link", b"</b.js>; rel=preload")])]
     assert response.body == b"ok"
+
+
+def test_a_file_is_named_to_the_front(app):
+    stream = app.link.open(target=b"/file")
+    frame = app.link.read()
+    assert (frame.kind, frame.stream, frame.aux, frame.flags) == (RESPONSE, stream, 200, END | FILE)
+    response = Response()
+    app.link.take(frame, response)
+    assert response.fields == [(b"x-kind", b"file")]
+    # The application gave a relative path; the front's folder is another one.
+    assert response.body == str(APPS / "raw_asgi.py").encode()
+    assert app.link.collect(app.link.open(target=b"/file", method=b"HEAD")).body == b""
+
+
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        (b"/file?long", "a path of 5000 bytes"),
+        (b"/file?trailers", "trailers cannot follow a file"),
+        (b"/file?late", "a part of the body has been sent"),
+        (b"/file?twice", None),
+    ],
+)
+def test_a_file_in_the_wrong_place_breaks_the_contract(app, target, why):
+    response = app.link.collect(app.link.open(target=target))
+    if why is None:
+        assert response.body.endswith(b"raw_asgi.py")
+        app.wait_for_output("the response is already complete")
+    else:
+        code, text = response.reset
+        assert code == PROTOCOL and why in text, text
 
 
 def test_head_does_not_wait_for_credit(app):

@@ -442,6 +442,7 @@ LIES = {
     "wrong-direction": "s.sendall(frame(0x10, b'', stream))",
     "beyond-credit": "s.sendall(frame(0x11, struct.pack('<HH', 0, 0), stream, 0, 200) + frame(0x12, b'x' * 200000, stream) * 40)",
     "data-before-response": "s.sendall(frame(0x12, b'x', stream))",
+    "relative-file": "s.sendall(frame(0x11, struct.pack('<HH', 0, 0) + b'etc/passwd', stream, 3, 200))",
     "status-out-of-range": "s.sendall(frame(0x11, FINE, stream, 1, 99))",
     "hello-again": "s.sendall(frame(0x01, b'{}'))",
     "half-a-frame-and-close": "s.sendall(b'\\x10\\x00'); s.close(); links.remove(s)",

@@ -511,8 +511,8 @@ impl Exchange<'_> {
             }
             Incoming::WsAccept { payload } => self.on_websocket(&payload),
             Incoming::Tunnel { bytes, end } => self.on_tunnel(&bytes, end),
-            // The link lets these through only after WsAccept, which has taken the stream away.
-            Incoming::WsMessage { .. } | Incoming::WsClose { .. } => {
+            // The link lets messages through only after WsAccept, which has taken the stream away; Upstream reads files.
+            Incoming::WsMessage { .. } | Incoming::WsClose { .. } | Incoming::File { .. } => {
                 self.break_off(Fault::new(Code::WorkerBrokeProtocol, self.worker()));
             }
             Incoming::Lost { .. } => self.fail(Fault::new(Code::WorkerDied, self.worker())),

@@ -13,6 +13,7 @@ pub mod date;
 mod deadline;
 mod dispatch;
 pub mod fault;
+mod file_response;
 pub mod forwarded;
 mod head;
 mod http1;

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use link::{Incoming, Stream};
 use wire::ResetCode;
 
+use crate::file_response::FileResponse;
 use crate::pool::{Pool, Ticket, Unavailable};
 use crate::sticky::Preference;
 
@@ -38,6 +39,8 @@ pub struct Upstream {
     response_begun: bool,
     retries: u8,
     place: Place,
+    /// The worker has answered with a file, whose content comes from here.
+    file: Option<FileResponse>,
 }
 
 #[derive(Debug)]
@@ -82,6 +85,7 @@ impl Upstream {
             response_begun: false,
             retries: 0,
             place: Place::New,
+            file: None,
         }
     }
 
@@ -151,6 +155,9 @@ impl Upstream {
     /// What happens next.
     pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         loop {
+            if let Some(file) = &mut self.file {
+                return file.poll(cx).map(Event::Worker);
+            }
             match &self.place {
                 Place::New => {
                     if self.try_open() {
@@ -193,6 +200,11 @@ impl Upstream {
                                 continue;
                             }
                             return Poll::Ready(Event::Lost);
+                        }
+                        Incoming::File { status, payload } => {
+                            self.response_begun = true;
+                            self.file = Some(FileResponse::new(status, payload));
+                            continue;
                         }
                         Incoming::Response { .. }
                         | Incoming::Tunnel { .. }

@@ -459,11 +459,16 @@ fn read_event(
             if stream.response_begun || !(200..600).contains(&aux) {
                 return Err(format!("response with status {aux} is out of place"));
             }
-            let body = wire::ResponseHead::parse(&payload).map_err(|e| e.to_string())?.body.len();
-            spend(stream, body)?;
+            let body = wire::ResponseHead::parse(&payload).map_err(|e| e.to_string())?.body;
+            let file = flags & wire::FLAG_FILE != 0;
+            if file {
+                check_file(body, end)?;
+            } else {
+                spend(stream, body.len())?;
+            }
             stream.response_begun = true;
             stream.remote_end = end;
-            Incoming::Response { status: aux, payload, end }
+            if file { Incoming::File { status: aux, payload } } else { Incoming::Response { status: aux, payload, end } }
         }
         Kind::Data => {
             if !stream.response_begun || stream.accepted {
@@ -547,6 +552,13 @@ fn read_event(
     Ok(Some(event))
 }
 
+fn check_file(path: &[u8], end: bool) -> Result<(), String> {
+    if !end || path.first() != Some(&b'/') || path.len() > wire::FILE_PATH_MAX || path.contains(&0) {
+        return Err(format!("a response by the file {:?} is out of place", String::from_utf8_lossy(path)));
+    }
+    Ok(())
+}
+
 /// RFC 6455 §7.4: codes that may be sent, and the two that stand for an empty Close frame and none at all.
 fn is_close_code(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1005..=1014 | 3000..=4999)
@@ -596,6 +608,24 @@ mod tests {
         assert!(check(&mut accepted(), Kind::WsAccept, 0, 0, b"\0\0").is_err());
         assert!(check(&mut accepted(), Kind::Data, 0, 0, b"raw").is_err());
         assert!(check(&mut accepted(), Kind::Trailers, FLAG_END, 0, b"\0\0").is_err());
+    }
+
+    #[test]
+    fn a_file_is_named_absolutely_and_uses_no_credit() {
+        const HEAD: &[u8] = b"\0\0\0\0";
+        let answer = |flags: u8, path: &[u8]| {
+            let mut stream = State::new(0, FLAG_END, 0);
+            let payload = Bytes::from([HEAD, path].concat());
+            read_event(&mut stream, Kind::Response, flags, 200, payload).map(|event| (event, stream))
+        };
+        let file = FLAG_END | wire::FLAG_FILE;
+        let (event, stream) = answer(file, b"/srv/a").unwrap();
+        assert!(matches!(event, Some(Incoming::File { status: 200, .. })));
+        assert!(stream.closed() && stream.receive_credit == wire::INITIAL_CREDIT);
+        assert!(answer(wire::FLAG_FILE, b"/srv/a").is_err());
+        assert!(answer(file, b"srv/a").is_err());
+        assert!(answer(file, b"/srv/\0a").is_err());
+        assert!(answer(file, &[b'/'; wire::FILE_PATH_MAX + 1]).is_err());
     }
 
     #[test]

@@ -29,6 +29,13 @@ pub enum Incoming {
         /// The body is complete in the payload.
         end: bool,
     },
+    /// The final response, whose body is the content of a file.
+    File {
+        /// 200–599.
+        status: u16,
+        /// For [`wire::ResponseHead::parse`], which has already accepted it; an absolute path stands in the body's place.
+        payload: Bytes,
+    },
     /// Body bytes, or raw bytes after [`Incoming::Tunnel`].
     Data {
         /// May be empty.

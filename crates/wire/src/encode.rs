@@ -1,6 +1,6 @@
 //! Frames to bytes. Everything appends to a `Vec<u8>`, so that many frames leave in one write.
 
-use crate::{FLAG_END, FLAG_TAKE_OVER, HEADER_LEN, Kind, PAYLOAD_MAX, RESET_TEXT_MAX, ResetCode, WireError};
+use crate::{FLAG_END, FLAG_FILE, FLAG_TAKE_OVER, HEADER_LEN, Kind, PAYLOAD_MAX, RESET_TEXT_MAX, ResetCode, WireError};
 
 /// Appends a frame's header.
 pub fn put_header(out: &mut Vec<u8>, kind: Kind, flags: u8, aux: u16, stream: u32, length: usize) {
@@ -142,9 +142,31 @@ pub fn put_response<'f>(
     body: &[u8],
     end: bool,
 ) -> Result<(), WireError> {
+    put_response_frame(out, (stream, if end { FLAG_END } else { 0 }, status), reason, fields, body)
+}
+
+/// Appends a RESPONSE whose body is the content of the file at this absolute path. On an error nothing is appended.
+pub fn put_file_response<'f>(
+    out: &mut Vec<u8>,
+    stream: u32,
+    status: u16,
+    reason: &[u8],
+    fields: impl Iterator<Item = (&'f [u8], &'f [u8])> + Clone,
+    path: &[u8],
+) -> Result<(), WireError> {
+    put_response_frame(out, (stream, FLAG_END | FLAG_FILE, status), reason, fields, path)
+}
+
+fn put_response_frame<'f>(
+    out: &mut Vec<u8>,
+    (stream, flags, status): (u32, u8, u16),
+    reason: &[u8],
+    fields: impl Iterator<Item = (&'f [u8], &'f [u8])> + Clone,
+    rest: &[u8],
+) -> Result<(), WireError> {
     let start = out.len();
     let written = (|| {
-        put_header(out, Kind::Response, if end { FLAG_END } else { 0 }, status, stream, 0);
+        put_header(out, Kind::Response, flags, status, stream, 0);
         put_length(out, reason, "the reason phrase")?;
         let count_at = out.len();
         out.extend_from_slice(&[0, 0]);
@@ -152,7 +174,7 @@ pub fn put_response<'f>(
         out[count_at..count_at + 2].copy_from_slice(&count.to_le_bytes());
         out.extend_from_slice(reason);
         put_field_strings(out, fields);
-        out.extend_from_slice(body);
+        out.extend_from_slice(rest);
         Ok(())
     })();
     finish(out, start, Kind::Response, written)

@@ -10,8 +10,8 @@ mod topic;
 
 pub use decode::{FieldList, Frame, RequestHead, ResponseHead, credit, decode_frame, field_list};
 pub use encode::{
-    RequestParts, TAKE_OVER_BODY_MAX, mark_taken_over, put_credit, put_field_list, put_frame, put_header, put_request, put_reset, put_response,
-    request_len, set_stream,
+    RequestParts, TAKE_OVER_BODY_MAX, mark_taken_over, put_credit, put_field_list, put_file_response, put_frame, put_header, put_request, put_reset,
+    put_response, request_len, set_stream,
 };
 pub use topic::{
     FLAG_JOINED, FLAG_PRESENCE, MEMBER_NAME_MAX, PUBLISH_CREDIT, TOPIC_MAX, put_answer_entry, put_presence, put_topic, topic, topic_link,
@@ -37,6 +37,10 @@ pub const FLAG_UPGRADE: u8 = 0x02;
 pub const FLAG_WEBSOCKET: u8 = 0x04;
 /// On REQUEST, beside [`FLAG_WEBSOCKET`]: the WebSocket is open, and its worker is gone.
 pub const FLAG_TAKE_OVER: u8 = 0x08;
+/// On RESPONSE, beside [`FLAG_END`]: the body is the content of the file whose path follows the head.
+pub const FLAG_FILE: u8 = 0x02;
+/// Longest path of a RESPONSE with [`FLAG_FILE`], in bytes; the kernel's own limit.
+pub const FILE_PATH_MAX: usize = 4095;
 /// On WS_MESSAGE: the message is text.
 pub const FLAG_TEXT: u8 = 0x02;
 /// On RESULT: items follow.

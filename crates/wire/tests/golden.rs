@@ -77,7 +77,11 @@ fn encode(out: &mut Vec<u8>, frame: &Frame<'_>, description: &Value) {
         let (reason, body) = (latin1(&expected["reason"]), latin1(&expected["body"]));
         assert_eq!(owned(head.fields.iter()), fields);
         assert_eq!((head.reason, head.body), (reason.as_slice(), body.as_slice()));
-        wire::put_response(out, frame.stream, frame.aux, &reason, borrowed(&fields), &body, frame.ends()).unwrap();
+        if frame.flags & wire::FLAG_FILE != 0 {
+            wire::put_file_response(out, frame.stream, frame.aux, &reason, borrowed(&fields), &body).unwrap();
+        } else {
+            wire::put_response(out, frame.stream, frame.aux, &reason, borrowed(&fields), &body, frame.ends()).unwrap();
+        }
     } else if let Some(expected) = description.get("fields") {
         let fields = fields_of(expected);
         assert_eq!(owned(wire::field_list(frame.kind, frame.payload).unwrap().iter()), fields);

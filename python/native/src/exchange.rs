@@ -12,7 +12,9 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
 use std::collections::VecDeque;
-use wire::{FLAG_END, INITIAL_CREDIT, Kind, PAYLOAD_MAX, ResetCode};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use wire::{FILE_PATH_MAX, FLAG_END, INITIAL_CREDIT, Kind, PAYLOAD_MAX, ResetCode};
 
 pyo3::create_exception!(
     bireme._native,
@@ -333,6 +335,7 @@ impl Exchange {
         match kind.to_str()? {
             "http.response.body" => self.body(py, message),
             "http.response.start" => self.start(py, message),
+            "http.response.pathsend" => self.path(py, message),
             "http.response.trailers" => self.trailers(py, message),
             "http.response.early_hint" => self.early_hint(py, message),
             other => Err(PyRuntimeError::new_err(format!(
@@ -441,6 +444,42 @@ impl Exchange {
             state.waiting = Some((body.clone().unbind(), sent, last));
         }
         Ok(SendStep::Waiting)
+    }
+
+    /// The body is a file's content, which the front reads.
+    fn path(&self, py: Python<'_>, message: &Bound<'_, PyDict>) -> PyResult<SendStep> {
+        const KIND: &str = "http.response.pathsend";
+        let Some(path) = message.get_item(intern!(py, "path"))? else {
+            return Err(PyRuntimeError::new_err("http.response.pathsend without a path"));
+        };
+        let path = absolute(path.extract()?)?;
+        let mut state = self.state.get()?;
+        if state.phase != Phase::Started {
+            let why = match state.phase {
+                Phase::Before => "http.response.start has not been sent",
+                Phase::Streaming => "a part of the body has been sent",
+                _ => "the response is already complete",
+            };
+            drop(state);
+            return Err(out_of_order(KIND, why));
+        }
+        if state.promised_trailers {
+            drop(state);
+            return Err(out_of_order(KIND, "trailers cannot follow a file"));
+        }
+        let Some(head) = state.head.take() else { return Err(out_of_order(KIND, "the response is already complete")) };
+        state.phase = Phase::Complete;
+        drop(state);
+        let fields = head.fields.iter(py);
+        AsgiLink::encode(self.link.bind(py), |out| {
+            if self.is_head {
+                wire::put_response(out, self.stream, head.status, b"", fields, b"", true)
+            } else {
+                wire::put_file_response(out, self.stream, head.status, b"", fields, path.as_os_str().as_bytes())
+            }
+        })?
+        .map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
+        Ok(SendStep::Sent)
     }
 
     /// Encodes as much of `body` as the credit allows; END goes with its last byte if `last`.
@@ -603,6 +642,19 @@ pub fn enlist<S>(
     waiters.push(future.clone().unbind());
     *list(&mut *state.get()?) = waiters;
     Ok(())
+}
+
+/// The path as the front, whose folder is another one, finds it.
+fn absolute(path: PathBuf) -> PyResult<PathBuf> {
+    let path = std::path::absolute(path)?;
+    let bytes = path.as_os_str().as_bytes();
+    if bytes.len() > FILE_PATH_MAX || bytes.contains(&0) {
+        let length = bytes.len();
+        return Err(PyRuntimeError::new_err(format!(
+            "http.response.pathsend with a path of {length} bytes; at most {FILE_PATH_MAX} are possible, and no NUL"
+        )));
+    }
+    Ok(path)
 }
 
 fn gone() -> PyErr {

@@ -65,6 +65,7 @@ impl ScopeBuilder {
         let extensions = PyDict::new(py);
         extensions.set_item("http.response.trailers", PyDict::new(py))?;
         extensions.set_item("http.response.early_hint", PyDict::new(py))?;
+        extensions.set_item("http.response.pathsend", PyDict::new(py))?;
         let mut pairs = Vec::new();
         pairs.resize_with(PAIRS, || None);
         Ok(ScopeBuilder {

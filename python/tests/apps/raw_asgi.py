@@ -142,6 +142,19 @@ async def on_hints(scope, receive, send):
     await reply(send, b"ok")
 
 
+async def on_file(scope, receive, send):
+    assert "http.response.pathsend" in scope["extensions"]
+    how = scope["query_string"].decode()
+    start = {"type": "http.response.start", "status": 200, "headers": [(b"x-kind", b"file")]}
+    await send(start | {"trailers": how == "trailers"})
+    if how == "late":
+        await send({"type": "http.response.body", "body": b"early", "more_body": True})
+    path = "/" + "a" * 4999 if how == "long" else os.path.relpath(__file__)
+    await send({"type": "http.response.pathsend", "path": path})
+    if how == "twice":
+        await send({"type": "http.response.pathsend", "path": path})
+
+
 async def on_raise(scope, receive, send):
     raise ValueError("raised on purpose")
 

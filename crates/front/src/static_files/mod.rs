@@ -16,6 +16,7 @@ mod path;
 mod range;
 
 pub use body::{BLOCKING_MAX, Body, Reader, Segment, send_file};
+pub use open::open_named;
 
 use crate::accept::{AcceptEncoding, encoding_name, media_quality};
 use crate::date;

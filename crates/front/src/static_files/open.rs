@@ -4,10 +4,12 @@
 //! symbolic links or a folder moved meanwhile, so there is no gap between check and use. Where the kernel
 //! lacks it (before Linux 5.6, or under an old container's filter), the same rule is kept step by step.
 
+use super::body::blocking;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -15,6 +17,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Most symbolic links followed on one way, as in the kernel (`path_resolution(7)`).
 const LINKS_MAX: usize = 40;
+
+/// NONBLOCK keeps a FIFO from hanging us; regular files ignore it.
+const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
 /// Whether a call may wait for a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,9 +97,7 @@ impl Folder {
     /// files and folders counts as missing.
     pub fn open_below(&self, path: &[u8], patience: Patience) -> Result<Opened, Errno> {
         let path = OsStr::from_bytes(if path.is_empty() { b"." } else { path });
-        // NONBLOCK keeps a FIFO from hanging us; regular files ignore it.
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let fd = self.resolve(path, flags, patience)?;
+        let fd = self.resolve(path, READ, patience)?;
         let stat = rustix::fs::fstat(&fd)?;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => Ok(Opened::File(File::from(fd), Version::of(&stat))),
@@ -183,6 +186,39 @@ impl Folder {
     }
 }
 
+/// Opens a regular file by its absolute path, wherever it lies, and says its size.
+///
+/// # Errors
+/// What the kernel says; `InvalidInput` for what is no regular file.
+pub async fn open_named(path: Vec<u8>) -> io::Result<(File, u64)> {
+    match open_regular(&path, ResolveFlags::CACHED) {
+        // A disk would have to be waited for, or the kernel knows too little to say.
+        Err(Errno::AGAIN | Errno::INVAL | Errno::NOSYS | Errno::PERM) => {}
+        opened => return regular(opened),
+    }
+    blocking(move || match open_regular(&path, ResolveFlags::empty()) {
+        Err(Errno::NOSYS | Errno::PERM) => rustix::fs::open(OsStr::from_bytes(&path), READ, Mode::empty()),
+        opened => opened,
+    })
+    .await
+    .and_then(regular)
+}
+
+fn open_regular(path: &[u8], rules: ResolveFlags) -> Result<OwnedFd, Errno> {
+    // `/proc/self/fd/3` would be ours, not the worker's.
+    let rules = rules | ResolveFlags::NO_MAGICLINKS;
+    rustix::fs::openat2(rustix::fs::CWD, OsStr::from_bytes(path), READ, Mode::empty(), rules)
+}
+
+fn regular(opened: Result<OwnedFd, Errno>) -> io::Result<(File, u64)> {
+    let file = opened?;
+    let stat = rustix::fs::fstat(&file)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+    }
+    Ok((File::from(file), u64::try_from(stat.st_size).unwrap_or(0)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -248,6 +284,22 @@ mod tests {
         assert!(matches!(folder.open_below(b"fifo", Patience::Disk), Err(Errno::NOENT)));
         assert!(matches!(folder.open_below(b"", Patience::Disk), Ok(Opened::Folder)));
         assert!(matches!(folder.open_below(b"sub", Patience::Disk), Ok(Opened::Folder)));
+    }
+
+    #[tokio::test]
+    async fn only_regular_files_are_opened_by_name() {
+        let (outer, _folder) = tree();
+        let open = |name: &str| open_named(outer.path().join(name).as_os_str().as_bytes().to_vec());
+        assert_eq!(open("root/sub/a.txt").await.unwrap().1, 1);
+        assert_eq!(open("root/absolute").await.unwrap().1, 6);
+        for (name, kind) in [
+            ("root/fifo", io::ErrorKind::InvalidInput),
+            ("root/sub", io::ErrorKind::InvalidInput),
+            ("root/none", io::ErrorKind::NotFound),
+        ] {
+            assert_eq!(open(name).await.unwrap_err().kind(), kind, "{name}");
+        }
+        assert!(open_named(b"/proc/self/fd/0".to_vec()).await.is_err());
     }
 
     #[test]

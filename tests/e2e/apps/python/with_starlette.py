@@ -1,5 +1,5 @@
 from starlette.applications import Starlette
-from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, StreamingResponse
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse, StreamingResponse
 from starlette.routing import Route
 
 
@@ -27,6 +27,14 @@ async def boom(request):
     raise RuntimeError("the application broke on purpose")
 
 
+async def file(request):
+    return FileResponse(__file__)
+
+
+async def pathsend(request):
+    return PlainTextResponse(str("http.response.pathsend" in request.scope["extensions"]))
+
+
 app = Starlette(
     routes=[
         Route("/", hello),
@@ -35,5 +43,7 @@ app = Starlette(
         Route("/echo", echo, methods=["POST"]),
         Route("/redirect", redirect),
         Route("/boom", boom),
+        Route("/file", file),
+        Route("/pathsend", pathsend),
     ]
 )

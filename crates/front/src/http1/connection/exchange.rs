@@ -132,8 +132,8 @@ impl<I: Io> Connection<I> {
                 let fault = Fault::new(code.into(), format!("{}: {text}", x.request.worker()));
                 self.fail(x, fault)
             }
-            // The link lets these through only after WsAccept, which has taken the stream away.
-            Incoming::WsMessage { .. } | Incoming::WsClose { .. } => {
+            // The link lets messages through only after WsAccept, which has taken the stream away; Upstream reads files.
+            Incoming::WsMessage { .. } | Incoming::WsClose { .. } | Incoming::File { .. } => {
                 let worker = x.request.worker();
                 self.break_off(x, Fault::new(Code::WorkerBrokeProtocol, worker))
             }
