@@ -1,5 +1,6 @@
 """HTTP/2 over TLS and with prior knowledge; TLS and its renewal (issue 2, Serving)."""
 
+import json
 import re
 import shutil
 import ssl
@@ -7,6 +8,7 @@ import subprocess
 
 import h2.config
 import h2.connection
+import h2.errors
 import h2.events
 import pytest
 import trustme
@@ -134,12 +136,25 @@ def test_many_streams_with_h2load(server):
     assert re.search(r"requests: 5000 total, 5000 started, 5000 done, 5000 succeeded, 0 failed, 0 errored", said), said
 
 
+HEADERS, SETTINGS, PING, GOAWAY = 1, 4, 6, 7
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
 class Http2:
     """An HTTP/2 connection with prior knowledge that hides nothing."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, window: int | None = None) -> None:
         self.wire = Wire(server.port)
-        self.connection = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
+        # What no client may send is sent, too.
+        config = h2.config.H2Configuration(
+            header_encoding="utf-8", validate_outbound_headers=False, normalize_outbound_headers=False
+        )
+        self.connection = h2.connection.H2Connection(config)
+        if window is not None:
+            self.connection.local_settings.initial_window_size = window
         self.connection.initiate_connection()
         self.flush()
 
@@ -162,11 +177,32 @@ class Http2:
             for event in self.connection.receive_data(data):
                 if isinstance(event, h2.events.DataReceived):
                     self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-                if isinstance(event, wanted) and stream in (None, event.stream_id) and found is None:
+                if isinstance(event, wanted) and stream in (None, getattr(event, "stream_id", None)) and found is None:
                     found = event
             self.flush()
             if found:
                 return found
+
+    def status(self, method: str, path: str, *fields) -> str:
+        """Send a request without a body and read its status."""
+        stream = self.request(method, path, fields=fields)
+        return dict(self.until(h2.events.ResponseReceived, stream).headers)[":status"]
+
+    def rest(self, polite: bool = True) -> list[tuple[int, int]]:
+        """Kinds and streams of the frames that come until the server closes; polite clients answer pings meanwhile."""
+        frames, data = [], bytearray()
+        try:
+            while received := self.wire.socket.recv(65536):
+                data += received
+                while len(data) >= 9 and len(data) >= (end := 9 + int.from_bytes(data[:3], "big")):
+                    kind, flags, stream = data[3], data[4], int.from_bytes(data[5:9], "big")
+                    frames.append((kind, stream))
+                    if polite and kind == PING and not flags:
+                        self.wire.socket.sendall(frame(PING, 1, 0, bytes(data[9:end])))
+                    del data[:end]
+        except ConnectionError:
+            pass
+        return frames
 
 
 def test_http2_trailers_and_early_hints(shared):
@@ -212,3 +248,129 @@ def test_http2_error_status_keeps_the_connection(shared):
     assert dict(client.until(h2.events.ResponseReceived, stream).headers)[":status"] == "500"
     stream = client.request("GET", "/")
     assert dict(client.until(h2.events.ResponseReceived, stream).headers)[":status"] == "200"
+
+
+def test_http2_request_trailers(shared):
+    client = Http2(shared.of(NODE_HTTP))
+    stream = client.request("POST", "/sink", end=False)
+    client.connection.send_data(stream, b"body")
+    client.connection.send_headers(stream, [("x-sum", "42"), ("set-cookie", "no=1")], end_stream=True)
+    client.flush()
+    assert json.loads(client.until(h2.events.DataReceived, stream).data)["trailers"] == {"x-sum": "42"}
+
+
+def test_http2_expect_continue(shared):
+    client = Http2(shared.of(ASGI))
+    stream = client.request("POST", "/echo", end=False, fields=[("expect", "100-continue")])
+    assert dict(client.until(h2.events.InformationalResponseReceived, stream).headers)[":status"] == "100"
+    client.connection.send_data(stream, b"body", end_stream=True)
+    client.flush()
+    assert client.until(h2.events.DataReceived, stream).data == b"body"
+
+
+def test_http2_limits(serve):
+    server = serve(ASGI.config('[limits]\nheader_bytes_max = "2KiB"\nfields_max = 20\ntarget_bytes_max = 300\n'))
+    client = Http2(server)
+    assert client.status("GET", "/" + "a" * 400) == "414"
+    assert client.status("GET", "/", *((f"x-{n}", "v") for n in range(30))) == "431"
+    assert client.status("GET", "/", ("expect", "the unexpected")) == "417"
+    assert client.status("POST", "/sink", ("content-length", "0"), ("content-length", "0")) == "400"
+    assert client.status("GET", "/") == "200"
+    assert client.status("GET", "/", ("x-long", "a" * 3000)) == "431"
+
+
+@pytest.mark.parametrize(
+    "field", [("connection", "close"), ("transfer-encoding", "chunked"), ("te", "gzip")]
+)
+def test_http2_fields_that_do_not_exist_there(shared, field):
+    client = Http2(shared.of(ASGI))
+    stream = client.request("GET", "/inspect", fields=[field])
+    assert client.until(h2.events.StreamReset, stream).error_code == h2.errors.ErrorCodes.PROTOCOL_ERROR
+    assert client.status("GET", "/") == "200"
+
+
+@pytest.mark.parametrize("field", [("X-Upper", "a"), ("x-a", "b\r\nc"), ("x a", "b"), ("x-a", "b\0c")])
+def test_http2_fields_that_exist_nowhere(shared, field):
+    server = shared.of(ASGI)
+    client = Http2(server)
+    stream = client.request("GET", "/inspect", fields=[field])
+    assert (HEADERS, stream) not in client.rest()
+    assert server.get("/").text == "hello"
+
+
+def test_http2_body_other_than_its_length(shared):
+    client = Http2(shared.of(ASGI))
+    stream = client.request("POST", "/sink", end=False, fields=[("content-length", "2")])
+    client.connection.send_data(stream, b"long", end_stream=True)
+    client.flush()
+    assert client.until(h2.events.StreamReset, stream).error_code == h2.errors.ErrorCodes.PROTOCOL_ERROR
+
+
+def test_http2_idle_connection_is_closed(serve):
+    client = Http2(serve(ASGI.config('[timeouts]\nkeep_alive = "300ms"\n')))
+    assert client.status("GET", "/") == "200"
+    assert (GOAWAY, 0) in client.rest()
+
+
+def test_http2_requests_on_a_connection(serve):
+    client = Http2(serve(ASGI.config("[limits]\nrequests_per_connection_max = 2\n")))
+    streams = [client.request("GET", "/"), client.request("GET", "/json")]
+    frames = client.rest()
+    assert sorted(stream for kind, stream in frames if kind == HEADERS) == streams
+    assert (GOAWAY, 0) in frames
+
+
+@pytest.mark.parametrize("path", ["/source?bytes=1000000", "/absent"])
+def test_http2_client_that_takes_nothing_is_cut(serve, path):
+    """Neither a stream without a window nor a goodbye without an answer holds a connection for ever."""
+    config = '[timeouts]\nkeep_alive = "300ms"\nclient_write_idle = "300ms"\n' + ASGI.service()
+    server = serve(config + '[[route]]\nmatch = "/source"\nto = "app"\n')
+    client = Http2(server, window=0)
+    client.request("GET", path)
+    assert (GOAWAY, 0) in client.rest(polite=False)
+
+
+# Floods
+
+
+def flood(client: Http2, frames: bytes) -> None:
+    """Send until it is all gone, or the server has had enough, without reading anything."""
+    client.wire.socket.settimeout(5)
+    try:
+        client.wire.socket.sendall(frames)
+    except (ConnectionError, TimeoutError):
+        pass
+
+
+def test_http2_rapid_reset_ends_the_connection(shared):
+    """CVE-2023-44487."""
+    server = shared.of(ASGI)
+    client = Http2(server)
+    for _ in range(300):
+        stream = client.connection.get_next_available_stream_id()
+        client.connection.send_headers(
+            stream, [(":method", "GET"), (":path", "/"), (":scheme", "http"), (":authority", "localhost")], end_stream=True
+        )
+        client.connection.reset_stream(stream, 8)
+    flood(client, client.connection.data_to_send())
+    assert client.until(h2.events.ConnectionTerminated).error_code == h2.errors.ErrorCodes.ENHANCE_YOUR_CALM
+    assert server.get("/").text == "hello"
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        frame(1, 0, 1, b"\x82") + frame(9, 0, 1, b"\x40\x01a\x01b" * 100) * 20_000,
+        frame(4, 0, 0, b"\0\x03\0\0\0\x64") * 300_000,
+        frame(6, 0, 0, b"12345678") * 300_000,
+        frame(1, 4, 1, b"\x83\x84\x86\x41\x01x") + frame(0, 0, 1) * 300_000,
+    ],
+    ids=["continuation", "settings", "ping", "empty-data"],
+)
+def test_http2_floods_cost_no_memory(shared, frames):
+    server = shared.of(ASGI)
+    client = Http2(server)
+    before = server.memory()
+    flood(client, frames)
+    assert server.get("/").text == "hello"
+    assert server.memory() - before < 8 << 20

@@ -101,6 +101,15 @@ pub fn is_hop_by_hop(name: &[u8]) -> bool {
     }
 }
 
+/// Fields that frame, route or authenticate a message mean nothing in a trailer section, and would be
+/// dangerous if merged (RFC 9110 §6.5.1).
+pub fn is_forbidden_trailer(name: &[u8]) -> bool {
+    const NAMES: [&[u8]; 8] = [
+        b"content-length", b"host", b"content-encoding", b"content-type", b"content-range", b"authorization", b"trailer", b"set-cookie",
+    ];
+    is_hop_by_hop(name) || NAMES.iter().any(|other| name.eq_ignore_ascii_case(other))
+}
+
 /// RFC 9110 §9.2.2.
 pub fn is_idempotent(method: &[u8]) -> bool {
     matches!(method, b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE")

@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -24,8 +24,8 @@ use crate::compress::Encoder;
 use crate::deadline::Deadline;
 use crate::dispatch::{Peer, Plan, Reply, Request, plan, record_head};
 use crate::fault::{Code, Fault};
-use crate::head::{BodyLength, Field, Head};
-use crate::http1::{Io, is_host};
+use crate::head::{BodyLength, Field, Head, is_forbidden_trailer, parse_content_length};
+use crate::http1::{HeadLimits, Io, is_host};
 use crate::pool::Unavailable;
 use crate::response::{announced_left, encode, may_have_body, prepare};
 use crate::static_files::Answer;
@@ -58,35 +58,79 @@ pub async fn serve<I: Io + 'static>(thread: Rc<Thread>, io: I, peer: Peer, read:
     let handshake = builder.handshake::<_, Bytes>(Prefixed { read: Bytes::from(read), io });
     let Ok(Ok(mut connection)) = tokio::time::timeout(timeouts.header, handshake).await else { return };
     let peer = Rc::new(RefCell::new(peer));
-    let open = Rc::new(Cell::new(0usize));
+    let open = Rc::new(Open::default());
     let deadline = thread.deadlines.register();
+    let mut requests = 0;
     let mut closing = false;
     loop {
-        // An idle connection is closed; one with requests is bounded by their own deadlines.
-        deadline.arm((open.get() == 0).then_some(timeouts.keep_alive));
+        // An idle connection is closed; one with requests is bounded by their own deadlines. A client that does not take what
+        // is left of them, or the goodbye, is not waited for any longer than for any other that does not read.
+        let patience = if closing { timeouts.client_write_idle } else { timeouts.keep_alive };
+        let mut armed = None;
         let accepted = std::future::poll_fn(|cx| {
             if let Poll::Ready(accepted) = connection.poll_accept(cx) {
                 return Poll::Ready(Some(accepted));
             }
-            let idle = deadline.poll(cx).is_ready() && open.get() == 0;
-            if !closing && (idle || thread.draining()) { Poll::Ready(None) } else { Poll::Pending }
+            let idle = open.is_zero(cx);
+            if armed != Some(idle) {
+                armed = Some(idle);
+                deadline.arm(idle.then_some(patience));
+            }
+            let idle_for_long = deadline.poll(cx).is_ready();
+            if idle_for_long || (!closing && thread.draining()) { Poll::Ready(None) } else { Poll::Pending }
         });
         match accepted.await {
             Some(Some(Ok((request, respond)))) => {
+                requests += 1;
+                if !closing && limits.requests_per_connection_max.is_some_and(|most| requests >= most) {
+                    closing = true;
+                    connection.graceful_shutdown();
+                }
                 let exchange = exchange(thread.clone(), peer.clone(), request, respond);
                 let open = open.clone();
-                open.set(open.get() + 1);
+                open.begin();
                 tokio::task::spawn_local(async move {
                     exchange.await;
-                    open.set(open.get() - 1);
+                    open.end();
                 });
             }
             Some(_) => return,
+            None if closing => return,
             None => {
                 closing = true;
                 connection.graceful_shutdown();
             }
         }
+    }
+}
+
+/// Requests of a connection that are under way.
+#[derive(Debug, Default)]
+struct Open {
+    count: Cell<usize>,
+    connection: RefCell<Option<Waker>>,
+}
+
+impl Open {
+    fn begin(&self) {
+        self.count.set(self.count.get() + 1);
+    }
+
+    fn end(&self) {
+        self.count.set(self.count.get() - 1);
+        if self.count.get() == 0
+            && let Some(connection) = self.connection.take()
+        {
+            connection.wake();
+        }
+    }
+
+    /// Whether there is none; wakes the task when the last one ends.
+    fn is_zero(&self, cx: &Context<'_>) -> bool {
+        if self.count.get() > 0 {
+            *self.connection.borrow_mut() = Some(cx.waker().clone());
+        }
+        self.count.get() == 0
     }
 }
 
@@ -98,7 +142,8 @@ async fn exchange(
 ) {
     let (parts, mut body) = request.into_parts();
     let cookies = join_cookies(&parts.headers);
-    let (planned, is_head) = match read_head(&parts, &body, cookies.as_deref()) {
+    let limits = thread.active().head_limits;
+    let (planned, is_head, expect_continue) = match read_head(&parts, &body, cookies.as_deref(), limits) {
         Ok(head) => {
             let complete = head.body == BodyLength::Empty;
             let is_head = head.method == b"HEAD";
@@ -112,11 +157,13 @@ async fn exchange(
             if let Some((status, bytes)) = answered {
                 record_head(&thread, &peer.borrow(), &head, id.as_str(), status, bytes);
             }
-            (planned, is_head)
+            (planned, is_head, head.expect_continue)
         }
         Err(fault) => {
             let id = thread.next_request_id();
-            (Plan::Reply(Reply::fault(fault, accept(&parts), id.as_str())), false)
+            let unread = Head { version: 20, ..Head::unread() };
+            record_head(&thread, &peer.borrow(), &unread, id.as_str(), fault.status(), 0);
+            (Plan::Reply(Reply::fault(fault, accept(&parts), id.as_str())), parts.method == http::Method::HEAD, false)
         }
     };
     match planned {
@@ -144,6 +191,7 @@ async fn exchange(
                 body_done,
                 body_bytes: 0,
                 is_head,
+                expect_continue,
                 websocket,
                 upgraded: None,
                 tunnel_head: None,
@@ -229,6 +277,7 @@ fn read_head<'a>(
     parts: &'a http::request::Parts,
     body: &RecvStream,
     cookies: Option<&'a [u8]>,
+    limits: HeadLimits,
 ) -> Result<Head<'a>, Fault> {
     let connect = parts.method == http::Method::CONNECT;
     let protocol = parts.extensions.get::<h2::ext::Protocol>();
@@ -251,6 +300,22 @@ fn read_head<'a>(
     let target = parts.uri.path_and_query().map_or(b"/".as_slice(), |target| target.as_str().as_bytes());
     if !(target.first() == Some(&b'/') || (target == b"*" && parts.method == http::Method::OPTIONS)) {
         return Err(Code::TargetInvalid.into());
+    }
+    // `h2` has bounded the bytes of the whole.
+    if target.len() > limits.target_bytes_max {
+        return Err(Code::TargetTooLong.into());
+    }
+    if parts.headers.len() > limits.fields_max {
+        return Err(Fault::new(Code::HeaderTooLarge, "too many header fields"));
+    }
+    let expectation = parts.headers.get("expect").map(HeaderValue::as_bytes);
+    if expectation.is_some_and(|value| !value.eq_ignore_ascii_case(b"100-continue")) {
+        return Err(Code::ExpectationFailed.into());
+    }
+    let mut lengths = parts.headers.get_all("content-length").iter();
+    let length = lengths.next().and_then(|value| parse_content_length(value.as_bytes()));
+    if lengths.next().is_some() {
+        return Err(Fault::new(Code::RequestMalformed, "content-length is not one number"));
     }
     let mut fields: SmallVec<[Field<'a>; 32]> = SmallVec::new();
     fields.push((b"host", host));
@@ -276,20 +341,20 @@ fn read_head<'a>(
             name => fields.push((name.as_bytes(), value.as_bytes())),
         }
     }
-    let length = parts.headers.get("content-length").and_then(|v| crate::head::parse_content_length(v.as_bytes()));
+    let body = match length {
+        _ if websocket || body.is_end_stream() => BodyLength::Empty,
+        Some(n) => BodyLength::Known(n),
+        None => BodyLength::Unknown,
+    };
     Ok(Head {
         version: 20,
         method: if websocket { b"GET" } else { parts.method.as_str().as_bytes() },
         target,
         host,
         fields,
-        body: match length {
-            _ if websocket || body.is_end_stream() => BodyLength::Empty,
-            Some(n) => BodyLength::Known(n),
-            None => BodyLength::Unknown,
-        },
+        body,
         upgrade: websocket,
-        expect_continue: false,
+        expect_continue: expectation.is_some() && body != BodyLength::Empty,
         connection_options: false,
     })
 }
@@ -343,6 +408,8 @@ struct Exchange<'b> {
     body_done: bool,
     body_bytes: u64,
     is_head: bool,
+    /// The client waits for a 100 before it sends its body.
+    expect_continue: bool,
     /// The request asks for a WebSocket.
     websocket: bool,
     upgraded: Option<websocket::Upgraded>,
@@ -470,7 +537,13 @@ impl Exchange<'_> {
 
     fn on_event(&mut self, event: Event) {
         match event {
-            Event::Sent => {}
+            Event::Sent => {
+                if std::mem::take(&mut self.expect_continue)
+                    && let Some(response) = response_head_bare(100, std::iter::empty())
+                {
+                    let _ = self.respond.send_informational(response);
+                }
+            }
             Event::Lost => self.fail(Fault::new(Code::WorkerDied, self.worker())),
             Event::Unavailable(Unavailable::QueueFull) => self.fail(Fault::new(Code::QueueFull, self.worker())),
             Event::Unavailable(Unavailable::Failing) => self.fail(Fault::new(Code::ServiceFailing, self.request.failing())),
@@ -497,7 +570,7 @@ impl Exchange<'_> {
             Incoming::Trailers { payload } => {
                 if let Ok(fields) = wire::field_list(wire::Kind::Trailers, &payload) {
                     let mut trailers = http::HeaderMap::new();
-                    for (name, value) in fields.iter() {
+                    for (name, value) in fields.iter().filter(|(name, _)| !is_forbidden_trailer(name)) {
                         if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
                             trailers.append(name, value);
                         }
@@ -653,8 +726,8 @@ impl Exchange<'_> {
                     progress = true;
                     match trailers {
                         Ok(Some(trailers)) => {
-                            let fields: Vec<Field<'_>> =
-                                trailers.iter().map(|(n, v)| (n.as_str().as_bytes(), v.as_bytes())).collect();
+                            let fields = trailers.iter().map(|(n, v)| (n.as_str().as_bytes(), v.as_bytes()));
+                            let fields: Vec<Field<'_>> = fields.filter(|(name, _)| !is_forbidden_trailer(name)).collect();
                             self.request.upstream.send_trailers(fields.iter().copied());
                         }
                         _ => self.request.upstream.send_data(&[], true),

@@ -8,7 +8,7 @@ use wire::ResetCode;
 use super::{Connection, DISCARD_BYTES_MAX, Exchange, Io, OUT_HIGH, Phase, RequestBody, ResponseBody, State, Step, Tunnel};
 use crate::dispatch::Reply;
 use crate::fault::{Code, Fault};
-use crate::head::{is_hop_by_hop, is_token};
+use crate::head::{is_forbidden_trailer, is_hop_by_hop, is_token};
 use crate::http1::chunked::Chunked;
 use crate::http1::response::{Framing, Line, put_chunk, put_head, put_informational, put_last_chunk};
 use crate::pool::Unavailable;
@@ -425,13 +425,4 @@ fn end_chunked(upstream: &mut crate::upstream::Upstream, decoder: &Chunked) {
             .map(|field| (field.name.as_bytes(), field.value))
             .filter(|(name, _)| !is_forbidden_trailer(name)),
     );
-}
-
-/// Fields that frame, route or authenticate a message mean nothing in a trailer section, and would be
-/// dangerous if merged (RFC 9110 §6.5.1).
-fn is_forbidden_trailer(name: &[u8]) -> bool {
-    const NAMES: [&[u8]; 8] = [
-        b"content-length", b"host", b"content-encoding", b"content-type", b"content-range", b"authorization", b"trailer", b"set-cookie",
-    ];
-    is_hop_by_hop(name) || NAMES.iter().any(|other| name.eq_ignore_ascii_case(other))
 }
