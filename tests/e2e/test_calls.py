@@ -4,6 +4,7 @@ Both directions run the same cases: apps/calls/server.mjs calls functions.py, se
 """
 
 import os
+import random
 import signal
 import threading
 from pathlib import Path
@@ -148,6 +149,14 @@ def test_large_arrays(call):
 
 def test_values_come_back_as_they_went(world):
     assert caller(world, "js")("golden", file=str(GOLDEN)) > 60
+
+
+def test_random_values_cross_and_come_home(call, request):
+    seed = request.config.getoption("--seed")
+    seed = random.randrange(2**31) if seed is None else seed
+    answer = call("properties", seed=seed, seconds=request.config.getoption("--property-seconds"))
+    assert "seed" not in answer, f"try again with --seed {answer['seed']} --property-seconds 0: {answer}"
+    assert answer["values"] > 0
 
 
 def test_a_thread_of_python_calls_and_waits(world):

@@ -479,7 +479,9 @@ function writeUuid(writer, value) {
 
 function writeRegExp(writer, value) {
   if (/[ims]/.test(value.flags)) writer.refuse(`a RegExp with the flags "${value.flags}"`, 'put them into its source');
-  writeTagged(writer, 35, value.source);
+  // The pattern as it would be given to `new RegExp`: `source` is made for a literal.
+  const pattern = value.source === '(?:)' ? '' : value.source.replace(/\\(.)/gs, (pair, escaped) => (escaped === '/' ? '/' : pair));
+  writeTagged(writer, 35, pattern);
 }
 
 function writeArrow(writer, bytes) {

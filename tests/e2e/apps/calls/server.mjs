@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 
 import * as bireme from 'bireme';
 
+import * as properties from './properties.mjs';
 import whole, { add, apply, blocks, boom, boom_with_cause, collect, count, Counter, depth, dies_once, echo, endless, fails, is_counter, keywords, later, pid, total, unserializable, VERSION, waits } from './functions.py';
 
 const all = async (items) => {
@@ -84,6 +85,7 @@ const CASES = {
   die: ({ marker }) => outcome(dies_once(marker)),
   die_idempotent: ({ marker }) => outcome(dies_once.with({ idempotent: true })(marker)),
   golden,
+  properties: ({ seed, seconds }) => properties.check(Number(seed), Number(seconds)),
 };
 
 export default {

@@ -7,6 +7,7 @@ import traceback
 from urllib.parse import parse_qsl
 
 import bireme
+import properties
 
 functions = bireme.node("./functions.mjs")
 
@@ -140,6 +141,7 @@ CASES = {
     "block": lambda marker: outcome(functions.blocks(marker)),
     "die": lambda marker: outcome(functions.dies_once(marker)),
     "die_idempotent": lambda marker: outcome(functions.dies_once.with_(idempotent=True)(marker)),
+    "properties": lambda seed, seconds: properties.check(int(seed), float(seconds)),
     "sync": lambda: asyncio.to_thread(lambda: [functions.add.sync(1, 2), list(functions.count.sync(3))]),
 }
 
