@@ -12,7 +12,7 @@ import pytest
 from harness.server import BIREME
 
 MODEL = """
-import asyncio, datetime, decimal, os, sys, uuid
+import asyncio, datetime, decimal, os, sys, time, uuid
 
 def predict(values, top=3, *, scale=1):
     return {"sum": sum(values) * scale, "top": top}
@@ -44,6 +44,13 @@ def where():
 
 def large(size):
     return "x" * size
+
+def large_rows(size):
+    yield "x" * size
+    yield 1
+
+def block():
+    time.sleep(3600)
 """
 
 PAGE = """
@@ -87,6 +94,8 @@ def test_functions_of_python_are_called(project):
     assert call(project, "./model.py:rows", "3") == '{"n":0}\n{"n":1}\n{"n":2}\n'
     assert call(project, "json:dumps", '{"a":[null]}') == '"{\\"a\\": [null]}"\n'
     assert len(call(project, "./model.py:large", "3000000")) == 3_000_003
+    # One item that no frame holds.
+    assert [len(line) for line in call(project, "./model.py:large_rows", "3000000").splitlines()] == [3_000_002, 1]
 
 
 def test_functions_of_javascript_are_called(project):
@@ -159,6 +168,16 @@ def test_a_script_of_python_calls_javascript(project):
     lines = result.stdout.splitlines()
     assert lines[0] == "<h1>a</h1> __main__ ['--a', 'b']"
     assert lines[1].startswith("[0, 1, 2] RangeError") and "out of range" in lines[1]
+
+
+def test_a_worker_that_is_blocked_does_not_hold_a_script_up(project):
+    (project / "bireme.toml").write_text('[service.ml]\npython = "app:app"\nworkers = 1\nstop_timeout = "1h"\n')
+    (project / "script.mjs").write_text(
+        "import { block } from './model.py';\n"
+        "await block.with({ timeout: 200 })().catch((error) => console.log(error.name));\n"
+    )
+    result = bireme(project, "run", "script.mjs")
+    assert (result.returncode, result.stdout) == (0, "CallTimeout\n"), result.stderr
 
 
 def test_nested_calls_come_back(project):

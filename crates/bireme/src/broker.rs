@@ -48,11 +48,15 @@ impl Broker {
         self.supervisor.access()
     }
 
-    /// Stops the workers, those of them by force that are still there when `hurry` says so, and removes what is left.
+    /// Stops the workers, those of them by force that are still there when `hurry` says so or after [`LEAVE_TIMEOUT`],
+    /// and removes what is left.
     pub async fn stop(self, hurry: impl Future<Output = ()>) {
+        let no_longer = async {
+            tokio::select! { () = hurry => {}, () = tokio::time::sleep(LEAVE_TIMEOUT) => {} }
+        };
         tokio::select! {
             () = self.supervisor.stop() => {}
-            () = hurry => {
+            () = no_longer => {
                 // Bounded: dead processes are reaped at once, and nothing else is waited for.
                 let _ = tokio::time::timeout(KILL_TIMEOUT, self.supervisor.kill()).await;
             }
@@ -62,6 +66,8 @@ impl Broker {
     }
 }
 
+/// Who called has ended, so nobody waits for what a worker still does; this is for what it wants to put away.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The runtime that a command waits in.

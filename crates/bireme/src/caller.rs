@@ -14,7 +14,7 @@ use supervise::{Access, Language};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::Instant;
-use wire::{FLAG_END, FLAG_KWARGS, FLAG_STREAM, Kind, PAYLOAD_MAX, PROTOCOL_VERSION};
+use wire::{FLAG_END, FLAG_KWARGS, FLAG_PART, FLAG_STREAM, Kind, PAYLOAD_MAX, PROTOCOL_VERSION};
 
 /// What is called, and with what.
 #[derive(Debug)]
@@ -148,7 +148,7 @@ impl<T: FnMut(Given) -> bool> Work<'_, T> {
             return Ok(());
         }
         // A stream goes on as long as it is read.
-        self.items().await
+        self.items(options.message_bytes_max).await
     }
 
     async fn ask(&mut self, call: Call, options: &Options) -> Result<(), RemoteError> {
@@ -189,8 +189,8 @@ impl<T: FnMut(Given) -> bool> Work<'_, T> {
                     begun.payload.extend(frame.payload);
                     begun.flags |= frame.flags & FLAG_END;
                 }
-                // What is said about functions of ours, of which there are none.
-                (Kind::Release | Kind::Bind, _) => continue,
+                // What is said about functions of ours, of which there are none, and about theirs: nothing is tried again here.
+                (Kind::Release | Kind::Bind | Kind::Mark, _) => continue,
                 (kind, _) => return Err(self.broken(&format!("{kind:?} instead of an answer"))),
             }
             let Some(answer) = &begun else { continue };
@@ -212,17 +212,36 @@ impl<T: FnMut(Given) -> bool> Work<'_, T> {
         }
     }
 
-    async fn items(&mut self) -> Result<(), RemoteError> {
+    async fn items(&mut self, bytes_max: u64) -> Result<(), RemoteError> {
+        // One item that is longer than a frame.
+        let mut partial: Option<Vec<u8>> = None;
         loop {
-            let frame = self.receive("unknown").await?;
-            match frame.kind {
-                Kind::Item => {}
-                Kind::Error => {
+            let mut frame = self.receive("unknown").await?;
+            match (frame.kind, &mut partial) {
+                (Kind::Item, None) if frame.flags & FLAG_PART != 0 => {
+                    partial = Some(frame.payload);
+                    continue;
+                }
+                (Kind::Item, None) => {}
+                (Kind::Data, Some(bytes)) => {
+                    bytes.extend(frame.payload);
+                    if bytes.len() as u64 > bytes_max {
+                        let message = format!("an item takes more than calls.message_bytes_max, {bytes_max} bytes");
+                        return Err(failure("BIREME_TOO_LARGE", message));
+                    }
+                    if frame.flags & FLAG_END == 0 {
+                        continue;
+                    }
+                    // The end of the item, and not of the stream.
+                    frame.flags = 0;
+                    frame.payload = partial.take().unwrap_or_default();
+                }
+                (Kind::Error, _) => {
                     let error = decode(&frame.payload).ok().and_then(RemoteError::from_value);
                     return Err(error.unwrap_or_else(|| self.broken("an error that is none")));
                 }
-                Kind::Release | Kind::Bind => continue,
-                kind => return Err(self.broken(&format!("{kind:?} instead of an item"))),
+                (Kind::Release | Kind::Bind | Kind::Mark, _) => continue,
+                (kind, _) => return Err(self.broken(&format!("{kind:?} instead of an item"))),
             }
             let values = decode_sequence(&frame.payload).map_err(|error| self.broken(&error.to_string()))?;
             let wanted = (self.take)(Given::Items(values));

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::{Value, json};
@@ -160,6 +160,23 @@ fn signals_reach_a_script_and_end_bireme_as_they_end_it() {
     assert_eq!(status.signal(), Some(Signal::TERM.as_raw()), "{status}");
     assert!(test_kill_process(script).is_err(), "the script is gone");
     assert_eq!(fs::read_dir(folder.path().join("run")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_script_ends_with_the_bireme_that_runs_it() {
+    let folder = project(&[("script.js", "console.log(process.pid); setInterval(() => {}, 1000);")]);
+    let mut child = bireme(folder.path(), &["run", "script.js"]).stdin(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let script = Pid::from_raw(lines.next().unwrap().parse().unwrap()).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // The script has the other end of the pipe: this is its end.
+    assert_eq!(lines.next(), None);
+    let patience = Instant::now() + PATIENCE;
+    while test_kill_process(script).is_ok() {
+        assert!(Instant::now() < patience, "the script lives on");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]

@@ -4,14 +4,20 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
 
-/// Lets the kernel send SIGKILL to the process when the *thread* that spawns it ends, and puts it into a process
-/// group of its own, so that Ctrl-C reaches the front alone and the worker's children can be killed with it.
+/// Ties a worker to this thread as [`die_with_this_thread`] does, and puts it into a process group of its own, so that
+/// Ctrl-C reaches the front alone and the worker's children can be killed with it.
+pub(crate) fn tie_to_this_thread(command: &mut Command) {
+    command.process_group(0);
+    die_with_this_thread(command);
+}
+
+/// Lets the kernel send SIGKILL to the process when the *thread* that spawns it ends, however that ends.
 ///
 /// Call and spawn on a thread that lives as long as the process shall.
-pub(crate) fn tie_to_this_thread(command: &mut Command, front: Pid) {
-    command.process_group(0);
+pub fn die_with_this_thread(command: &mut Command) {
+    let front = getpid();
     let bind = move || {
         set_parent_process_death_signal(Some(Signal::KILL))?;
         // The front may have died before the line above: then no signal will ever come.

@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use rustix::process::{Pid, PidfdFlags, Signal, getpid, kill_process_group, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 
@@ -75,7 +75,7 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        tie_to_this_thread(&mut command, getpid());
+        tie_to_this_thread(&mut command);
         let child = command.spawn().map_err(|error| {
             let folder = if spec.cwd.is_dir() { "" } else { ": the working folder does not exist" };
             format!("cannot run {} in {}: {error}{folder}", program.display(), spec.cwd.display())
@@ -132,12 +132,14 @@ impl Process {
     }
 }
 
-/// BIREME_SELF: what a process is told of itself, of the calls that it takes and of the memory it may share (protocol/calls.md).
+/// BIREME_SELF: what a process is told of itself, of the calls on the links that it accepts and of the memory it may share
+/// (protocol/calls.md).
 fn self_description(spec: &WorkerSpec, identity: &Identity<'_>) -> String {
     let limits = identity.limits;
     let description = serde_json::json!({
         "service": identity.service,
         "root": spec.cwd,
+        "timeout_ms": limits.timeout_ms(),
         "message_bytes_max": limits.message_bytes_max,
         "queue_max": limits.queue_max,
         "shared_bytes_min": limits.shared.bytes_min.unwrap_or(0),

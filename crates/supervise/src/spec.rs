@@ -82,6 +82,13 @@ pub struct SharedSpec {
     pub bytes_max: u64,
 }
 
+impl CallsSpec {
+    /// The timeout as processes are told it: in ms as a CALL can say them, 0 for none.
+    pub(crate) fn timeout_ms(&self) -> u32 {
+        self.timeout.map_or(0, |timeout| u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX))
+    }
+}
+
 impl Default for CallsSpec {
     fn default() -> CallsSpec {
         CallsSpec {

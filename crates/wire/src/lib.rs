@@ -57,6 +57,8 @@ pub const FLAG_GET: u8 = 0x08;
 pub const FLAG_IDEMPOTENT: u8 = 0x10;
 /// On CALL: construct an object, and keep it.
 pub const FLAG_NEW: u8 = 0x20;
+/// Of MARK: calls may be made twice.
+pub const MARK_IDEMPOTENT: u32 = 1;
 /// What a WS_MESSAGE uses of its stream's credit beside the bytes of its payload.
 pub const MESSAGE_COST: u32 = 64;
 /// Longest reason of a WS_CLOSE, in bytes.
@@ -130,6 +132,8 @@ pub enum Kind {
     Return = 0x3d,
     /// Segments of shared memory that are no more.
     Forget = 0x3e,
+    /// What is said of a function that has been bound: `u32` number, `u32` bits ([`MARK_IDEMPOTENT`]).
+    Mark = 0x3f,
     /// A socket, or the worker, wants a topic's messages.
     Subscribe = 0x40,
     /// And wants them no more.
@@ -182,6 +186,7 @@ impl Kind {
             0x3c => Kind::Memory,
             0x3d => Kind::Return,
             0x3e => Kind::Forget,
+            0x3f => Kind::Mark,
             0x40 => Kind::Subscribe,
             0x41 => Kind::Unsubscribe,
             0x42 => Kind::Publish,

@@ -4,7 +4,11 @@ use serde_json::Value;
 use wire::{Frame, Kind, RequestHead, RequestParts, ResetCode, ResponseHead, WireError, decode_frame};
 
 fn golden() -> Value {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../protocol/golden/frames.json");
+    read_golden("frames.json")
+}
+
+fn read_golden(file: &str) -> Value {
+    let path = format!("{}/../../protocol/golden/{file}", env!("CARGO_MANIFEST_DIR"));
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
@@ -126,6 +130,25 @@ fn golden_frames_encode_and_decode() {
     let frames = golden["frames"].as_array().unwrap();
     assert!(frames.len() >= 20);
     frames.iter().for_each(check_frame);
+}
+
+/// Their payloads are the business of `contract` and `memory`.
+#[test]
+fn golden_frames_of_calls_have_their_headers() {
+    let golden = read_golden("calls.json");
+    for description in golden["frames"].as_array().unwrap() {
+        let name = description["name"].as_str().unwrap();
+        let bytes = bytes_of(description["hex"].as_str().unwrap());
+        let frame = decode_frame(&bytes).unwrap().expect(name);
+        assert_eq!(frame.encoded_len(), bytes.len(), "{name}");
+        assert_eq!(format!("{:?}", frame.kind).to_uppercase(), description["kind"].as_str().unwrap(), "{name}");
+        let number = |key: &str| description[key].as_u64().unwrap();
+        let found = (u64::from(frame.stream), u64::from(frame.flags), u64::from(frame.aux));
+        assert_eq!(found, (number("stream"), number("flags"), number("aux")), "{name}");
+        let mut again = Vec::new();
+        wire::put_frame(&mut again, frame.kind, frame.flags, frame.aux, frame.stream, frame.payload);
+        assert_eq!(again, bytes, "{name}");
+    }
 }
 
 #[test]

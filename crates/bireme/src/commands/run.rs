@@ -12,7 +12,7 @@ use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::low_level::emulate_default_handler;
 use signal_hook::low_level::siginfo::{Cause, Origin};
-use supervise::{Access, Interpreter, Language, Plan, Purpose, Surroundings, find_node, find_python};
+use supervise::{Access, Interpreter, Language, Plan, Purpose, Surroundings, die_with_this_thread, find_node, find_python};
 use tokio::process::Command;
 use tokio::sync::mpsc;
 
@@ -90,6 +90,8 @@ impl Program {
         for name in ["BIREME_LINK", "BIREME_LINKS", "BIREME_TOKEN", "BIREME_OPTIONS", "BIREME_CALLS", "BIREME_SELF"] {
             command.env_remove(name);
         }
+        // A program that outlives this process would have nobody to ask for workers. The main thread runs this.
+        die_with_this_thread(command.as_std_mut());
         let cannot = |error: io::Error| Stop::Failed(format!("cannot run {}: {error}", program.display()));
         let mut child = command.spawn().map_err(cannot)?;
         loop {

@@ -169,9 +169,8 @@ impl Shell {
             return;
         }
         let calls = &self.broker.calls;
-        let timeout_ms = calls.timeout.map_or(0, |timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
         let options = json!({
-            "timeout_ms": timeout_ms,
+            "timeout_ms": calls.timeout_ms(),
             "in_flight_max": calls.in_flight_max,
             "message_bytes_max": calls.message_bytes_max,
             "shared_bytes_min": calls.shared.bytes_min.unwrap_or(0),
