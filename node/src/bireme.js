@@ -10,6 +10,7 @@ const { signal } = require('./calls/incoming.js');
 const memory = require('./calls/memory.js');
 const { python, value } = require('./calls/python.js');
 const { RemoteObject } = require('./calls/remote.js');
+const { idempotent } = require('./calls/target.js');
 const {
   ArrowTable, Decimal, Duration, NdArray, PlainDate, PlainDateTime, PlainTime, Uuid, ZonedDate,
 } = require('./calls/types.js');
@@ -24,5 +25,5 @@ const release = (value) => (ArrayBuffer.isView(value) ? memory.release(value) : 
 module.exports = {
   ArrowTable, CallCancelled, CallError, CallTargetNotFound, CallTimeout, CannotCross, Decimal, Duration, EventStream, NdArray,
   PlainDate, PlainDateTime, PlainTime, PythonError, Released, RemoteObject, ServiceBusy, SharedMemoryFull, Uuid, WorkerLost, ZonedDate,
-  presence, publish, python, release, shared, signal, subscribe, topics, value,
+  idempotent, presence, publish, python, release, shared, signal, subscribe, topics, value,
 };

@@ -53,6 +53,7 @@ const TYPE = Object.freeze({
   MEMORY: 0x3c,
   RETURN: 0x3d,
   FORGET: 0x3e,
+  MARK: 0x3f,
   SUBSCRIBE: 0x40,
   UNSUBSCRIBE: 0x41,
   PUBLISH: 0x42,

@@ -9,7 +9,7 @@ const { setTimeout: delay } = require('node:timers/promises');
 const { FakeBroker } = require('./fake-broker.js');
 
 const FUNCTIONS = `
-  import { signal } from 'bireme';
+  import { idempotent, signal } from 'bireme';
   import { writeFileSync } from 'node:fs';
   export const VERSION = '1.2';
   export const add = (a, b) => a + b;
@@ -21,6 +21,7 @@ const FUNCTIONS = `
   export const never = () => new Promise(() => {});
   export const die = () => process.exit(3);
   export const dieOnce = (file) => { try { writeFileSync(file, '', { flag: 'wx' }); } catch { return process.pid; } process.exit(3); };
+  export const dieOnceMarked = idempotent((file) => dieOnce(file));
   export const untilAborted = async (onEnd) => {
     const running = signal();
     await new Promise((resolve) => running.addEventListener('abort', resolve));
@@ -261,6 +262,24 @@ test('a worker that dies in an idempotent call: another one does it', async () =
   assert.equal(answered, left.child.pid);
 });
 
+test('a function that is marked is called again, unless its caller says otherwise', async () => {
+  const { functions } = await service('marked', 3);
+  await assert.rejects(functions.dieOnceMarked.with({ idempotent: false })(`${broker.folder}/marked-once`), bireme.WorkerLost);
+  assert.ok((await functions.dieOnceMarked(`${broker.folder}/marked-twice`)) > 0);
+  assert.throws(() => bireme.idempotent(1), TypeError);
+});
+
+test('settings hold for what a worker answers, and for its calls of callbacks', async () => {
+  const name = 'strict';
+  const file = broker.write(`${name}/functions.mjs`, FUNCTIONS);
+  const self = JSON.stringify({ service: name, root: broker.folder, timeout_ms: 50, message_bytes_max: 1000 });
+  await broker.worker(name, { env: { BIREME_SELF: self } });
+  const strict = moduleOf(file);
+  assert.deepEqual(await strict.echo('x'.repeat(500)), ['x'.repeat(500)]);
+  await assert.rejects(strict.apply(() => 'x'.repeat(500)).then((text) => strict.echo(text, text, text)), { code: 'BIREME_TOO_LARGE' });
+  await assert.rejects(strict.apply(() => new Promise(() => {})), { code: 'BIREME_CALL_TIMEOUT' });
+});
+
 test('a worker that dies before a call has begun: another one does it', async () => {
   const source = `
     import { existsSync, writeFileSync } from 'node:fs';
@@ -274,7 +293,8 @@ test('calls wait for a worker while there is none, and are cancelled there like 
   const { functions, workers } = await service('returning');
   const first = await functions.pid();
   workers[0].child.kill('SIGKILL');
-  await workers[0].exited;
+  // Until this process has heard of it, too.
+  await until(() => clientService('returning').workers.length === 0);
   await assert.rejects(functions.pid.with({ timeout: 30 })(), { name: 'CallTimeout' });
   const controller = new AbortController();
   const aborted = functions.pid.with({ signal: controller.signal })();

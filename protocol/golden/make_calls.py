@@ -218,7 +218,7 @@ ERRORS = [
 END, STREAM, KWARGS, HANDLE, GET, IDEMPOTENT, NEW = 0x01, 0x02, 0x02, 0x04, 0x08, 0x10, 0x20
 KINDS = {
     "HELLO": 0x01, "DATA": 0x12, "CREDIT": 0x15, "RESOLVE": 0x30, "RESOLVED": 0x31, "PEERS": 0x32, "BIND": 0x33, "CALL": 0x34, "RESULT": 0x35, "ERROR": 0x36,
-    "ITEM": 0x37, "CANCEL": 0x38, "QUEUED": 0x39, "STARTED": 0x3A, "RELEASE": 0x3B,
+    "ITEM": 0x37, "CANCEL": 0x38, "QUEUED": 0x39, "STARTED": 0x3A, "RELEASE": 0x3B, "MEMORY": 0x3C, "RETURN": 0x3D, "FORGET": 0x3E, "MARK": 0x3F,
 }
 
 
@@ -243,10 +243,13 @@ def call(name, stream, target, timeout_ms=30000, member="", args=(), kwargs=None
     return frame(name, "CALL", stream, payload, flags, target=target, timeout_ms=timeout_ms, member=member, **(shown or {}), **more)
 
 
+# Where a segment is that the other side may try.
+SAMPLE = {"pid": 4711, "descriptor": 17, "id": 2**52 - 2, "bytes": 16777216}
 WORKERS = [{"worker": "ml#1", "path": "/run/calls-1.sock"}, {"worker": "ml#2", "path": "/run/calls-2.sock"}]
 CALL_FRAMES = [
     message("a broker link's hello", "HELLO", {"token": "t", "link": "broker", "from": "web#1", "pid": 1}, aux=1),
     message("a call link's hello", "HELLO", {"token": "t", "link": "call", "from": "web#1", "pid": 1, "language": "node"}, aux=1),
+    message("the hello of a call link with memory", "HELLO", {"token": "t", "link": "call", "from": "web#1", "pid": 4711, "language": "node", "memory": SAMPLE}, aux=1),
     message("where a file runs", "RESOLVE", {"id": 1, "language": "python", "file": "/app/model.py"}),
     message("where a module runs", "RESOLVE", {"id": 2, "language": "python", "module": "numpy", "service": "ml"}),
     message("there", "RESOLVED", {"id": 1, "service": "ml", "workers": WORKERS, "options": {"timeout_ms": 30000, "in_flight_max": 1024, "message_bytes_max": 67108864}}),
@@ -277,6 +280,12 @@ CALL_FRAMES = [
     frame("it waits", "QUEUED", 13),
     frame("it has begun", "STARTED", 13),
     frame("a handle released", "RELEASE", 0, struct.pack("<II", 300, 2), handle=300, times=2),
+    frame("the other's memory can be opened, and here is ours", "MEMORY", 0, named(**{key: integer(number) for key, number in SAMPLE.items()}), aux=1, sample=SAMPLE),
+    frame("the other's memory can be opened", "MEMORY", 0, aux=1, sample=None),
+    frame("no shared memory", "MEMORY", 0, aux=0, sample=None),
+    frame("leases that are over", "RETURN", 0, struct.pack("<3I", 1, 2, 3), leases=[1, 2, 3]),
+    frame("segments that are no more", "FORGET", 0, struct.pack("<2Q", 5, SAMPLE["id"]), segments=[5, SAMPLE["id"]]),
+    frame("a function that may be called twice", "MARK", 0, struct.pack("<II", 1, 1), number=1, bits=1),
     frame("room for items", "CREDIT", 11, struct.pack("<I", 131072), credit=131072),
 ]
 # What is no value, and ends the link.

@@ -19,7 +19,7 @@ from bireme._native import decode_value, encode_value
 
 HELLO, DATA, CREDIT, RESOLVE, RESOLVED, PEERS = 0x01, 0x12, 0x15, 0x30, 0x31, 0x32
 BIND, CALL, RESULT, ERROR, ITEM, CANCEL, QUEUED, STARTED, RELEASE = 0x33, 0x34, 0x35, 0x36, 0x37, 0x38, 0x39, 0x3A, 0x3B
-MEMORY = 0x3C
+MEMORY, MARK = 0x3C, 0x3F
 STREAM, KWARGS, HANDLE, GET, IDEMPOTENT, NEW = 0x02, 0x02, 0x04, 0x08, 0x10, 0x20
 TOKEN = "secret of the broker"
 
@@ -178,14 +178,15 @@ class FakeWorker:
     def __init__(self, name, path, listener):
         self.name, self.path, self.listener = name, path, listener
 
-    def meet(self):
-        """The link of the next caller, after its HELLO."""
+    def meet(self, answers=True):
+        """The link of the next caller, after its HELLO; `answers`: whether it hears MEMORY."""
         connection, _ = self.listener.accept()
         peer = Peer(connection, first_stream=2)
         self.hello = peer.next(HELLO)
         hello = json.loads(self.hello.payload)
         assert hello["token"] == TOKEN
-        if "memory" in hello:
+        self.offers_memory = "memory" in hello
+        if self.offers_memory and answers:
             # A worker that can't open the caller's memory and has none: bytes travel in the socket.
             peer.send(Frame(MEMORY, 0, aux=0))
             peer.next(MEMORY)

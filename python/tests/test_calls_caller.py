@@ -14,7 +14,7 @@ import traceback
 import pytest
 
 from call_links import (
-    BIND, CALL, CANCEL, CREDIT, ERROR, GET, HANDLE, IDEMPOTENT, ITEM, NEW, QUEUED, RELEASE, RESULT, STREAM, TOKEN, FakeBroker, decode_value,
+    BIND, CALL, CANCEL, CREDIT, ERROR, GET, HANDLE, IDEMPOTENT, ITEM, MARK, MEMORY, NEW, QUEUED, RELEASE, RESULT, STREAM, TOKEN, FakeBroker, decode_value,
     encode_value, parse_call,
 )
 from conftest import REPOSITORY
@@ -231,6 +231,40 @@ def test_what_has_not_begun_or_is_idempotent_goes_to_another_worker(broker, call
     assert decode_value(parse_call(frame)[3]) == ["argument"]
     link.answer(frame.stream, "done")
     assert result(future) == "done"
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_a_function_that_its_worker_marks_is_called_again(broker, caller, worker, js, again):
+    function = js.f if again else js.f.with_(idempotent=False)
+    future = caller.run(call(function))
+    link = meet(worker)
+    link.connection.sendall(bytes.fromhex(GOLDEN["a function that may be called twice"]["hex"]))
+    assert not link.next(CALL).flags & IDEMPOTENT
+    second = broker.worker("test#2")
+    link.close()
+    if not again:
+        assert isinstance(future.exception(DEADLINE_S), WorkerLost)
+        return
+    broker.set_workers(second)
+    link = meet(second)
+    link.answer(link.next(CALL).stream, "done")
+    assert result(future) == "done"
+
+
+def test_a_worker_that_is_too_busy_for_memory_is_called_without(caller, worker, js, monkeypatch):
+    monkeypatch.setattr(calls, "MEMORY_TIMEOUT_S", 0.02)
+    future = caller.run(call(js.f, b"x" * 100_000))
+    link = worker.meet(answers=False)
+    assert worker.offers_memory
+    link.next(BIND)
+    # The bytes are in the message, and not in memory of which nobody knows whether it can be seen.
+    frame = link.next(CALL)
+    assert decode_value(parse_call(frame)[3]) == [b"x" * 100_000]
+    # What comes late is heard all the same.
+    link.send(Frame(MEMORY, 0, aux=0))
+    assert link.next(MEMORY).aux == 0
+    link.answer(frame.stream, None)
+    assert result(future) is None
 
 
 def test_a_call_is_tried_at_most_three_times(broker, caller, js):

@@ -42,6 +42,13 @@ NAMES = {
 }
 
 
+def test_a_segment_s_place_is_as_in_the_golden_frame():
+    (entry,) = [frame for frame in GOLDEN["frames"] if frame["kind"] == "MEMORY" and frame["sample"]]
+    payload = bytes.fromhex(entry["hex"])[12:]
+    assert decode_value(payload) == entry["sample"]
+    assert encode_value(entry["sample"]) == payload
+
+
 def same(left, right):
     """Equal, of the same type, and with NaN equal to itself."""
     if type(left) is not type(right):

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from call_links import (
-    BIND, CALL, CANCEL, CREDIT, DATA, GET, HANDLE, ITEM, NEW, QUEUED, RELEASE, RESULT, STARTED, STREAM, CallsWorker, decode_value, encode_value, parse_call,
+    BIND, CALL, CANCEL, CREDIT, DATA, GET, HANDLE, ITEM, MARK, NEW, QUEUED, RELEASE, RESULT, STARTED, STREAM, CallsWorker, decode_value, encode_value, parse_call,
 )
 from conftest import APPS, REPOSITORY
 from fake_front import DEADLINE_S, DRAIN, END, Frame
@@ -19,7 +19,8 @@ CALLEES = APPS / "callees.py"
 NAMES = [
     "seen", "add", "echo", "plain", "here", "where", "fail", "fail_several", "sleep", "limited", "wait_for_gate", "open_gate", "count", "acount", "forever",
     "broken", "iterators", "sized", "large", "unhashable", "annotated", "Counter", "call_back", "call_back_in_thread", "keep", "drop", "produce", "squares",
-    "too_few", "idle", "nothing.at.all", "Counter.of", "Counter.made",
+    "too_few", "idle", "set_visitor", "set_visitor_quickly", "set_visitor_in_task", "set_visitor_in_batch", "visitors", "avisitors",
+    "visitors_of_call", "nothing.at.all", "Counter.of", "Counter.made",
 ]
 NUMBERS = {name: number for number, name in enumerate(NAMES, 1)}
 
@@ -375,6 +376,51 @@ def test_streams_in_values(peer):
     assert peer.result(stream) == STREAM
     assert take(peer, stream)[0] == [0, 1, 2]
     peer.send(Frame(RELEASE, 0, struct.pack("<II", handle, 1)))
+
+
+@pytest.mark.parametrize("name", ["set_visitor", "set_visitor_quickly", "set_visitor_in_task", "set_visitor_in_batch"])
+def test_each_call_has_context_variables_of_its_own(peer, name):
+    # As many as there are threads, and once more.
+    assert [ask(peer, name, number) for number in range(4)] == [None] * 4
+
+
+@pytest.mark.parametrize("name", ["visitors", "avisitors", "visitors_of_call"])
+def test_a_stream_keeps_its_context_in_all_its_steps(peer, name):
+    text = "x" * 10_000
+    for _ in range(2):
+        stream = call(peer, name, 100, text)
+        assert peer.result(stream) == STREAM
+        # It stops for credit a few times, and may go on in another thread.
+        assert take(peer, stream)[0] == [[None, text]] * 100
+
+
+def test_a_mark_is_told_before_the_function_runs(worker):
+    fresh = worker.connect()
+    fresh.bind(1, CALLEES, "stock")
+    stream = fresh.call(1, "a")
+    golden = next(frame for frame in GOLDEN["frames"] if frame["kind"] == "MARK")
+    assert fresh.next(MARK).encode().hex() == golden["hex"]
+    assert fresh.result(stream) == "a"
+    # Once is enough.
+    assert fresh.ask(1, "b") == "b"
+    fresh.close()
+
+
+def test_settings_hold_for_what_is_called_back(python, launcher):
+    worker = CallsWorker(python, launcher, APPS, timeout_ms=50, message_bytes_max=65_536)
+    try:
+        peer = connect(worker)
+        callback = bytes.fromhex("d9985e") + encode_value([1, "function", "never"])
+        peer.send(Frame(CALL, peer.next_stream, struct.pack("<IIH", NUMBERS["call_back"], 0, 0) + b"\x81" + callback, END))
+        stream, peer.next_stream = peer.next_stream, peer.next_stream + 2
+        frame = peer.next(CALL)
+        assert parse_call(frame)[1] == 50
+        assert peer.next(CANCEL).stream == frame.stream
+        assert peer.error(stream)["code"] == "BIREME_CALL_TIMEOUT"
+        assert peer.next(RELEASE)
+        assert fails(peer, "large", 70_000)["code"] == "BIREME_TOO_LARGE"
+    finally:
+        worker.close()
 
 
 def test_batches(peer):

@@ -64,6 +64,8 @@ declare module 'bireme' {
     type: { new (buffer: ArrayBuffer, offset: number, length: number): A; readonly BYTES_PER_ELEMENT: number },
     length: number,
   ): A & SharedMemory;
+  /** Marks a function that may be called twice: a call whose worker ends under it is made again by another. */
+  export function idempotent<F extends (...args: never[]) => unknown>(target: F): F;
   /** Inside a function that Python calls: aborted when the caller cancels. */
   export function signal(): AbortSignal | undefined;
 

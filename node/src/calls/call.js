@@ -36,7 +36,8 @@ class Call {
     this.kwargs = options.kwargs;
     this.signal = options.signal;
     this.sticky = options.sticky;
-    this.idempotent = options.idempotent === true;
+    // undefined: as its function is marked.
+    this.idempotent = options.idempotent;
     this.timeout = timeout;
     this.deadline = timeout === 0 ? Infinity : performance.now() + timeout;
     this.retries = 0;
@@ -133,7 +134,7 @@ class Call {
     // What was kept there is gone.
     if (this.sticky !== undefined) this.target?.place.service?.sticky.delete(this.sticky);
     const again = this.handle === null && this.inbox === null && this.sticky === undefined;
-    if (again && (started === 'no' || this.idempotent) && this.retries < RETRIES_MAX) {
+    if (again && (started === 'no' || (this.idempotent ?? this.target.idempotent)) && this.retries < RETRIES_MAX) {
       this.retries++;
       this.client.dispatch(this);
       return;

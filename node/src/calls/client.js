@@ -9,7 +9,7 @@ const { Deadlines } = require('./deadlines.js');
 const { Service } = require('./service.js');
 const { Host } = require('./target.js');
 
-/** Deadline of calls whose service has not said its own: callbacks, and calls before the broker has answered. */
+/** Deadline of calls before the broker has told that of their service. */
 const TIMEOUT_MS = 30_000;
 const TIMEOUT_MAX_MS = 0xffff_ffff;
 const NO_OPTIONS = Object.freeze({});
@@ -33,6 +33,8 @@ class Target {
     this.name = name;
     // Its BIND's number on each link.
     this.numbers = new WeakMap();
+    // What a worker has said of it by MARK.
+    this.idempotent = false;
   }
 
   get title() {
@@ -77,9 +79,9 @@ class Client {
     const chosen = options ?? NO_OPTIONS;
     const { service, options: general } = target.place;
     const timeout = chosen.timeout ?? general.timeout ?? service?.timeout ?? TIMEOUT_MS;
-    const flags = (chosen.idempotent ?? general.idempotent) === true ? kind | FLAG.IDEMPOTENT : kind;
-    const call = new Call(this, target, null, '', flags, args, chosen, timeout);
-    if (flags !== kind) call.idempotent = true;
+    const idempotent = chosen.idempotent ?? general.idempotent;
+    const call = new Call(this, target, null, '', idempotent === true ? kind | FLAG.IDEMPOTENT : kind, args, chosen, timeout);
+    call.idempotent = idempotent;
     const promise = call.promise();
     if (call.signal !== undefined && !call.watchSignal()) return promise;
     this.dispatch(call);
@@ -91,7 +93,7 @@ class Client {
     checkOptions(options);
     const { link } = taken.handles;
     const flags = FLAG.HANDLE | (get ? FLAG.GET : 0) | (options.idempotent === true ? FLAG.IDEMPOTENT : 0);
-    const call = new Call(this, null, taken, member, flags, args, options, options.timeout ?? TIMEOUT_MS);
+    const call = new Call(this, null, taken, member, flags, args, options, options.timeout ?? link.timeout);
     const promise = call.promise();
     if (call.signal !== undefined && !call.watchSignal()) return promise;
     try {

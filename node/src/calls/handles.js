@@ -168,7 +168,7 @@ class RemoteStreamHandle {
   }
 
   [Symbol.asyncIterator]() {
-    return callHandle(this.#taken, '@iterate', [], { timeout: 0 })[Symbol.asyncIterator]();
+    return callHandle(this.#taken, '@iterate', [])[Symbol.asyncIterator]();
   }
 
   [Symbol.dispose]() {

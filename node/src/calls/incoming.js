@@ -73,6 +73,7 @@ class Incoming {
       this.fail(error);
       return;
     }
+    this.link.mark(this.target, bound);
     if (this.settled) return;
     this.link.started(this.stream);
     this.#runBound(bound);

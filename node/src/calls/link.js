@@ -7,7 +7,7 @@ const { performance } = require('node:perf_hooks');
 
 const { FrameReader, HEADER_BYTES, PAYLOAD_BYTES_MAX, TYPE, VERSION } = require('../frames.js');
 const { ProtocolError, summarize } = require('../errors.js');
-const { CANCEL, FLAG, ITEM_FLAG } = require('./codes.js');
+const { CANCEL, FLAG, ITEM_FLAG, MARK } = require('./codes.js');
 const { Deadlines } = require('./deadlines.js');
 const { callError } = require('./errors.js');
 const { Handles } = require('./handles.js');
@@ -17,6 +17,9 @@ const { Inbox } = require('./streams.js');
 const { ValueWriter } = require('./write.js');
 
 
+// An application may replace the globals, with fake timers say.
+const { clearTimeout, setTimeout } = globalThis;
+
 const READ_BYTES = 131_072;
 /** A turn's frames are written when they are this many bytes, even if the turn goes on. */
 const FLUSH_BYTES = 262_144;
@@ -24,26 +27,34 @@ const FLUSH_BYTES = 262_144;
 const ASSEMBLIES_MAX = 1024;
 /** Calls of the peer that run at once on one link. Its own `in_flight_max` is what keeps it from this. */
 const INCOMING_MAX = 65_536;
+/** Where nobody has said another limit: a worker that was started by hand. */
 const MESSAGE_BYTES_MAX = 67_108_864;
+const TIMEOUT_MS = 30_000;
+/** Calls wait so long until both sides know whether memory can be shared. A worker that is busy for longer gets copies. */
+const MEMORY_TIMEOUT_MS = 1000;
 const STREAM_MAX = 0xffff_ffff;
 
 class CallLink {
   /**
    * `client` makes calls by handles for us; `host` runs what the peer calls; `first` is our first stream: 1 for who
-   * connected, 2 for who accepted.
+   * connected, 2 for who accepted. `timeout` is that of calls by handles that do not say their own, in ms.
    */
-  constructor(socket, { client, host, first, name, messageBytesMax = MESSAGE_BYTES_MAX, onClose }) {
+  constructor(socket, { client, host, first, name, timeout = TIMEOUT_MS, messageBytesMax = MESSAGE_BYTES_MAX, onClose }) {
     this.socket = socket;
     this.client = client;
     this.host = host;
     this.name = name;
+    this.timeout = timeout;
     this.messageBytesMax = messageBytesMax;
     this.onClose = onClose;
     // Checks the first frame, where we accepted.
     this.onHello = null;
     this.handles = new Handles(this);
-    // Calls that wait until both sides know whether memory can be shared; null when they do.
+    // Our HELLO has offered memory, and MEMORY has not come.
+    this.offers = false;
+    // Calls that wait until both sides know whether memory can be shared; null when they wait no more.
     this.early = null;
+    this.earlyTimer = undefined;
     this.writer = this.newWriter();
     this.reader = new FrameReader((...frame) => this.#onFrame(...frame));
     this.nextStream = first;
@@ -52,7 +63,9 @@ class CallLink {
     this.calls = new Map();
     this.incoming = new Map();
     this.assemblies = new Map();
+    // Targets of the peer's calls by its numbers, and of ours by our numbers.
     this.bound = new Map();
+    this.bindings = [];
     this.connected = !socket.connecting;
     this.closed = false;
     this.leaving = false;
@@ -84,7 +97,7 @@ class CallLink {
     socket.unref();
     link = new CallLink(socket, { ...settings, first: 1 });
     const memory = link.handles.useMemory()?.sample();
-    if (memory !== undefined) link.early = [];
+    if (memory !== undefined) link.#offer();
     link.writer.json(TYPE.HELLO, 0, VERSION, { ...hello, memory });
     link.scheduleFlush();
     return link;
@@ -101,6 +114,12 @@ class CallLink {
 
   newWriter() {
     return new ValueWriter(this.handles);
+  }
+
+  #offer() {
+    this.offers = true;
+    this.early = [];
+    this.earlyTimer = setTimeout(() => this.#sendEarly(), MEMORY_TIMEOUT_MS).unref();
   }
 
   // Our calls.
@@ -199,7 +218,7 @@ class CallLink {
     let number = target.numbers.get(this);
     if (number !== undefined) return number;
     const { writer } = this;
-    number = this.bindings = (this.bindings ?? 0) + 1;
+    number = this.bindings.push(target);
     const start = writer.begin(TYPE.BIND, 0, 0, 4);
     writer.length = writer.buffer.writeUInt32LE(number, writer.length);
     const place = target.file === undefined ? { module: target.module } : { file: target.file };
@@ -297,6 +316,17 @@ class CallLink {
     this.scheduleFlush();
   }
 
+  /** What the caller must know of a target before it runs. */
+  mark(number, bound) {
+    if (!bound.idempotent) return;
+    const { writer } = this;
+    const start = writer.begin(TYPE.MARK, 0, 0, 8);
+    writer.length = writer.buffer.writeUInt32LE(number, writer.length);
+    writer.length = writer.buffer.writeUInt32LE(MARK.IDEMPOTENT, writer.length);
+    writer.finish(start, 0);
+    this.scheduleFlush();
+  }
+
   /** The call waits, and has not begun. */
   queued(stream) {
     this.writer.empty(TYPE.QUEUED, stream, 0, 0);
@@ -333,11 +363,18 @@ class CallLink {
   #onMemory(aux, buffer, start, end) {
     const { memory } = this.handles;
     memory.lends = aux === 1;
+    if (!this.offers) return;
+    this.offers = false;
+    const sample = end > start ? readValue(buffer, start, end, null) : undefined;
+    this.#sendMemory(memory.canOpen(sample), undefined);
+    this.#sendEarly();
+  }
+
+  #sendEarly() {
     const { early } = this;
     if (early === null) return;
     this.early = null;
-    const sample = end > start ? readValue(buffer, start, end, null) : undefined;
-    this.#sendMemory(memory.canOpen(sample), undefined);
+    clearTimeout(this.earlyTimer);
     for (const call of early) {
       this.inFlight--;
       this.letGo();
@@ -426,6 +463,7 @@ class CallLink {
     if (this.closed) return;
     this.closed = true;
     this.deadlines.stop();
+    clearTimeout(this.earlyTimer);
     this.handles.close();
     const calls = [...this.calls.values()];
     const early = this.early ?? [];
@@ -498,6 +536,9 @@ class CallLink {
         break;
       case TYPE.BIND:
         this.#onBind(buffer, start, end);
+        break;
+      case TYPE.MARK:
+        this.#onMark(buffer, start, end);
         break;
       case TYPE.MEMORY:
       case TYPE.RETURN:
@@ -651,7 +692,17 @@ class CallLink {
       throw new ProtocolError('a BIND that names neither a file nor a module, or both');
     }
     if (number !== this.bound.size + 1) throw new ProtocolError(`a BIND with the number ${number}`);
-    this.bound.set(number, this.host.target(place2));
+    const bound = this.host.target(place2);
+    this.bound.set(number, bound);
+    this.mark(number, bound);
+    // Before a call that may follow at once, and end this process.
+    this.#flush();
+  }
+
+  #onMark(buffer, start, end) {
+    const target = end - start === 8 ? this.bindings[buffer.readUInt32LE(start) - 1] : undefined;
+    if (target === undefined) throw new ProtocolError('a MARK of nothing that was bound');
+    target.idempotent = (buffer.readUInt32LE(start + 4) & MARK.IDEMPOTENT) !== 0;
   }
 
   // Messages of several frames.

@@ -4,6 +4,8 @@
 
 const net = require('node:net');
 
+const { self } = require('./environment.js');
+
 /** A peer that has connected says HELLO at once. */
 const HELLO_TIMEOUT_MS = 10_000;
 /** How often a worker that is to stop looks for what it holds no more. */
@@ -55,6 +57,8 @@ class CallServer {
     const link = CallLink.accept(socket, {
       client,
       host: client.host,
+      timeout: self().timeout_ms,
+      messageBytesMax: self().message_bytes_max,
       onHello: (hello) => {
         clearTimeout(timer);
         return this.#isToken(hello.token);

@@ -87,6 +87,7 @@ class Service {
       client,
       host: client.host,
       name: worker.name,
+      timeout: this.timeout,
       messageBytesMax: this.messageBytesMax,
       onClose: (link) => this.#linkClosed(worker, link),
     });

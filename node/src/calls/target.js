@@ -8,6 +8,16 @@ const { pathToFileURL } = require('node:url');
 
 const { callError } = require('./errors.js');
 
+/** Functions that may be called twice. */
+const idempotents = new WeakSet();
+
+/** Marks a function: a call of it whose worker ends under it is made again by another. Returns the function. */
+function idempotent(target) {
+  if (typeof target !== 'function') throw new TypeError('idempotent() takes a function');
+  idempotents.add(target);
+  return target;
+}
+
 /** A dotted name in a file or module. `owner` and `value()` hold once it is loaded. */
 class Bound {
   constructor({ file, module, name }, root) {
@@ -82,6 +92,18 @@ class Bound {
     return value;
   }
 
+  /** Whether what the name stands for is marked; false while it is not loaded, or does not exist. */
+  get idempotent() {
+    if (!this.loaded) return false;
+    try {
+      const value = this.value();
+      return typeof value === 'function' && idempotents.has(value);
+    } catch {
+      // The call itself says so.
+      return false;
+    }
+  }
+
   #exports(depth) {
     const names = depth === 0 ? Object.keys(this.namespace).slice(0, 10) : [];
     return names.length === 0 ? '' : `; it exports ${names.join(', ')}`;
@@ -107,4 +129,4 @@ class Host {
   }
 }
 
-module.exports = { Host };
+module.exports = { Host, idempotent };

@@ -78,6 +78,7 @@ class Door:
     def _configure(self, calls):
         settings = self._settings
         calls.configure(
-            threads_max=settings.threads_max, queue_max=settings.call_queue_max, message_bytes_max=settings.message_bytes_max
+            threads_max=settings.threads_max, queue_max=settings.call_queue_max, timeout_ms=settings.timeout_ms,
+            message_bytes_max=settings.message_bytes_max,
         )
         calls.configure_memory(settings.shared_memory)

@@ -5,6 +5,7 @@ hub of the worker's loop, or of a thread that is started for them. What happens 
 """
 
 import asyncio
+import contextvars
 import json
 import os
 import sys
@@ -22,7 +23,12 @@ THREADS_DEFAULT = 16
 QUEUE_DEFAULT = 1024
 # What a worker takes from one caller; callers keep to what the broker tells them, this is against those that don't.
 IN_FLIGHT_TAKEN_MAX = 65_536
+TIMEOUT_MS_DEFAULT = 30_000
 MESSAGE_BYTES_DEFAULT = 64 << 20
+# Who connects says HELLO at once.
+HELLO_TIMEOUT_S = 10
+# Calls wait so long until both sides know whether memory can be shared. A worker that is busy for longer gets copies.
+MEMORY_TIMEOUT_S = 1
 
 
 class Service:
@@ -30,7 +36,7 @@ class Service:
 
     def __init__(self, name, options):
         self.name = name
-        self.timeout_ms = int(options.get("timeout_ms", 30_000))
+        self.timeout_ms = int(options.get("timeout_ms", TIMEOUT_MS_DEFAULT))
         self.in_flight_max = int(options.get("in_flight_max", 1024))
         self.message_bytes_max = int(options.get("message_bytes_max", MESSAGE_BYTES_DEFAULT))
         configure_memory(options)
@@ -137,9 +143,11 @@ class Hub:
             hello["memory"] = sample
         link = _native.CallLink.connect(
             path, json.dumps(hello), shares=sample is not None, peer=worker, event_loop=self.loop, hub=self, pool=self.pool,
-            in_flight_max=service.in_flight_max, message_bytes_max=service.message_bytes_max,
+            in_flight_max=service.in_flight_max, timeout_ms=service.timeout_ms, message_bytes_max=service.message_bytes_max,
         )
         self._begin(link)
+        if sample is not None:
+            self.loop.call_later(MEMORY_TIMEOUT_S, _if_alive(link, "go_without_memory"))
         return link
 
     def _begin(self, link):
@@ -224,12 +232,13 @@ class Hub:
         while True:
             link = _native.CallLink.accept(
                 listener, event_loop=self.loop, hub=self, pool=self.pool,
-                in_flight_max=IN_FLIGHT_TAKEN_MAX, message_bytes_max=_settings["message_bytes_max"],
+                in_flight_max=IN_FLIGHT_TAKEN_MAX, timeout_ms=_settings["timeout_ms"], message_bytes_max=_settings["message_bytes_max"],
             )
             if link is None:
                 return
             self.accepted.add(link)
             self._begin(link)
+            self.loop.call_later(HELLO_TIMEOUT_S, _if_alive(link, "close_stranger"))
 
     async def callers_gone(self):
         """Wait until those that call us have closed their links, as they do when nothing is under way or held."""
@@ -243,6 +252,18 @@ class Hub:
             self._broker.close()
         for link in list(self.links):
             link.close()
+
+
+def _if_alive(link, name):
+    """What calls a method of a link that is still there; a timer must not keep one that is over."""
+    known = weakref.ref(link)
+
+    def call():
+        link = known()
+        if link is not None:
+            getattr(link, name)()
+
+    return call
 
 
 async def _in_time(call, awaitable, what):
@@ -272,7 +293,9 @@ _lock = threading.Lock()
 # The hub whose loop serves threads that have none: a worker's own, or one that is started.
 _for_threads = None
 _pool = None
-_settings = {"threads_max": THREADS_DEFAULT, "queue_max": QUEUE_DEFAULT, "message_bytes_max": MESSAGE_BYTES_DEFAULT}
+_settings = {
+    "threads_max": THREADS_DEFAULT, "queue_max": QUEUE_DEFAULT, "timeout_ms": TIMEOUT_MS_DEFAULT, "message_bytes_max": MESSAGE_BYTES_DEFAULT,
+}
 _FILENOS = weakref.WeakSet()
 
 
@@ -394,7 +417,7 @@ async def run_in_pool(function, *args):
         else:
             answer.set_result(result)
 
-    pool().run(function, args, settle, loop)
+    pool().run(contextvars.copy_context().run, (function, *args), settle, loop)
     return await answer
 
 

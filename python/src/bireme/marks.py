@@ -28,7 +28,7 @@ def quick(function):
 
 
 def idempotent(function):
-    """Say that calling this function twice does no harm. Callers see it in the types that `bireme types` writes."""
+    """Say that calling this function twice does no harm: a call whose worker ends under it is made again by another."""
     return _mark(function, idempotent=True)
 
 

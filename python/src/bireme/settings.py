@@ -32,6 +32,7 @@ class Settings:
         "service",
         "shared_memory",
         "threads_max",
+        "timeout_ms",
         "token",
         "worker",
     )
@@ -67,6 +68,7 @@ def take_settings(calls_alone, environ=os.environ):
     limits = _own_limits(environ.pop("BIREME_SELF", "") or "{}")
     settings.shared_memory = {name: value for name, value in limits.items() if name.startswith("shared_")}
     settings.call_queue_max = _count(limits, "queue_max", 1024, 1, 1 << 20)
+    settings.timeout_ms = _count(limits, "timeout_ms", 30_000, 0, 2**32 - 1)
     settings.message_bytes_max = _count(limits, "message_bytes_max", 64 << 20, 1 << 16, 1 << 31)
     text = environ.pop("BIREME_OPTIONS", "") or "{}"
     try:

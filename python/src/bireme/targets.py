@@ -52,22 +52,25 @@ def target_of(found):
     """How this object is called."""
     function = getattr(found, "__func__", None) or found
     try:
-        mode, convert, timeout_ms = _how(function, isinstance(found, type))
+        mode, convert, timeout_ms, idempotent = _how(function, isinstance(found, type))
     except TypeError:
         # It can't be hashed, so it is looked at each time.
-        mode, convert, timeout_ms = _how.__wrapped__(function, isinstance(found, type))
+        mode, convert, timeout_ms, idempotent = _how.__wrapped__(function, isinstance(found, type))
     if convert is not None and function is not found:
         convert = functools.partial(convert, bound=True)
-    return Target(found, mode, convert, timeout_ms)
+    return Target(found, mode, convert, timeout_ms, idempotent)
 
 
 @functools.lru_cache(maxsize=1024)
 def _how(function, is_class):
     if not callable(function):
-        return "value", None, None
+        return "value", None, None, False
     marks = marks_of(function)
-    on_loop = marks.get("quick") or (not is_class and _makes_awaitable(function))
-    return "loop" if on_loop else "thread", converter(function), marks.get("timeout_ms")
+    if not is_class and _makes_awaitable(function):
+        mode = "loop"
+    else:
+        mode = "quick" if marks.get("quick") else "thread"
+    return mode, converter(function), marks.get("timeout_ms"), marks.get("idempotent", False)
 
 
 def _makes_awaitable(function):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import contextvars
 import dataclasses
 import datetime
 import decimal
@@ -13,6 +14,7 @@ import uuid
 import bireme
 
 events = []
+visitor = contextvars.ContextVar("visitor", default=None)
 gate = threading.Event()
 
 
@@ -194,6 +196,47 @@ async def call_back(function, *args):
 
 def call_back_in_thread(function, *args):
     return [function(*args), threading.current_thread().name]
+
+
+def set_visitor(name):
+    before = visitor.get()
+    visitor.set(name)
+    return before
+
+
+set_visitor_quickly = bireme.quick(lambda name: set_visitor(name))
+
+
+async def set_visitor_in_task(name):
+    return set_visitor(name)
+
+
+def visitors(n, text):
+    """What this stream has set, seen from each of its steps."""
+    before = set_visitor(text)
+    for _ in range(n):
+        yield [before, visitor.get()]
+
+
+async def avisitors(n, text):
+    before = set_visitor(text)
+    for _ in range(n):
+        yield [before, visitor.get()]
+
+
+def visitors_of_call(n, text):
+    before = set_visitor(text)
+    return ([before, visitor.get()] for _ in range(n))
+
+
+@bireme.batch(max_size=1)
+def set_visitor_in_batch(names):
+    return [set_visitor(name) for name in names]
+
+
+@bireme.idempotent
+def stock(article):
+    return article
 
 
 kept = []

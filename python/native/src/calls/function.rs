@@ -10,7 +10,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use wire::{FLAG_GET, FLAG_IDEMPOTENT, FLAG_NEW};
 
 /// A function of a file or module, as BIND names it.
@@ -21,6 +21,8 @@ pub struct Binding {
     pub form: Vec<u8>,
     /// Where it runs: an object of `bireme.remote`.
     pub place: Py<PyAny>,
+    /// A worker has said (MARK) that calls may be made twice.
+    pub idempotent: AtomicBool,
 }
 
 /// Where a function is.
@@ -111,6 +113,8 @@ pub struct Function {
     name: Arc<str>,
     timeout_ms: Option<u32>,
     pub flags: u8,
+    /// Whether a lost call may be made again; None: as the function is marked.
+    idempotent: Option<bool>,
     /// Of the last call in a loop, and of those of threads without one.
     routes: Cell<[KnownRoute; 2]>,
 }
@@ -126,7 +130,7 @@ impl Function {
     #[new]
     fn new(place: Py<PyAny>, form: &Bound<'_, PyBytes>, name: &str) -> Function {
         let id = NEWEST_BINDING.fetch_add(1, Ordering::Relaxed);
-        let binding = Binding { id, form: form.as_bytes().to_vec(), place };
+        let binding = Binding { id, form: form.as_bytes().to_vec(), place, idempotent: AtomicBool::new(false) };
         Function::of(Target::Bound(Arc::new(binding)), name.into())
     }
 
@@ -198,6 +202,7 @@ impl Function {
             Setting::Seconds(seconds) => Some(seconds.map_or(0, |seconds| (seconds * 1000.0).ceil().clamp(1.0, 4e9) as u32)),
         };
         if let Some(idempotent) = idempotent {
+            function.idempotent = Some(idempotent);
             function.flags = if idempotent { self.flags | FLAG_IDEMPOTENT } else { self.flags & !FLAG_IDEMPOTENT };
         }
         Ok(function)
@@ -255,7 +260,7 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Setting {
 
 impl Function {
     fn of(target: Target, name: Arc<str>) -> Function {
-        Function { target, name, timeout_ms: None, flags: 0, routes: Cell::new([None, None]) }
+        Function { target, name, timeout_ms: None, flags: 0, idempotent: None, routes: Cell::new([None, None]) }
     }
 
     /// Something that the other side gave us, or a member of it.
@@ -268,6 +273,7 @@ impl Function {
         let mut copy = Function::of(self.target.clone(), Arc::clone(&self.name));
         copy.timeout_ms = self.timeout_ms;
         copy.flags = self.flags;
+        copy.idempotent = self.idempotent;
         copy
     }
 
@@ -288,6 +294,12 @@ impl Function {
         }
     }
 
+    /// Whether a lost call of it may be made again, though it may have begun.
+    pub fn is_idempotent(&self) -> bool {
+        let marked = || matches!(&self.target, Target::Bound(binding) if binding.idempotent.load(Ordering::Relaxed));
+        self.idempotent.unwrap_or_else(marked)
+    }
+
     /// Whether a lost call of it may go to another worker, if it may be made again at all.
     pub fn may_move(&self) -> bool {
         matches!(self.target, Target::Bound(_))
@@ -297,7 +309,10 @@ impl Function {
     fn start(&self, call: &Bound<'_, Call>, event_loop: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let py = call.py();
         let binding = match &self.target {
-            Target::Handle(handle, _) => return CallLink::submit(handle.link.bind(py), call, 0),
+            Target::Handle(handle, _) => {
+                let link = handle.link.bind(py);
+                return CallLink::submit(link, call, link.get().timeout_ms());
+            }
             Target::Bound(binding) => binding,
         };
         if let Some(route) = self.route(py, event_loop)? {

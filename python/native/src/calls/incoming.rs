@@ -22,8 +22,10 @@ use wire::{FLAG_GET, FLAG_HANDLE, FLAG_KWARGS, FLAG_NEW, FLAG_STREAM, Frame, Kin
 /// How a target is run: as `bireme.targets` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// On the loop, in the turn in which the call arrives: coroutine functions, and what is marked quick.
+    /// On the loop, in the turn in which the call arrives: coroutine functions and generators, none of whose code runs yet.
     Loop,
+    /// The same for what is marked quick: it runs at once, in a context of its own.
+    Quick,
     /// In a thread of the pool.
     Thread,
     /// It cannot be called; its value can be had.
@@ -38,36 +40,61 @@ pub struct Target {
     /// `convert(args, kwargs)`: the arguments as the annotations say; None when they say nothing.
     convert: Option<Py<PyAny>>,
     timeout_ms: Option<u32>,
+    /// Calls of it may be made twice.
+    pub idempotent: bool,
 }
 
 #[pymethods]
 impl Target {
-    /// `mode`: "loop", "thread" or "value".
+    /// `mode`: "loop", "quick", "thread" or "value".
     #[new]
-    #[pyo3(signature = (callable, mode, convert = None, timeout_ms = None))]
-    fn new(callable: Py<PyAny>, mode: &str, convert: Option<Py<PyAny>>, timeout_ms: Option<u32>) -> Target {
+    #[pyo3(signature = (callable, mode, convert = None, timeout_ms = None, idempotent = false))]
+    fn new(callable: Py<PyAny>, mode: &str, convert: Option<Py<PyAny>>, timeout_ms: Option<u32>, idempotent: bool) -> Target {
         let mode = match mode {
             "loop" => Mode::Loop,
+            "quick" => Mode::Quick,
             "thread" => Mode::Thread,
             _ => Mode::Value,
         };
-        Target { callable, mode, convert, timeout_ms }
+        Target { callable, mode, convert, timeout_ms, idempotent }
     }
 }
 
 impl Target {
-    /// Calls it.
+    /// Calls it, in `context` if its code runs now.
     pub fn call<'py>(
         &self,
         py: Python<'py>,
+        context: Option<&Bound<'py, PyAny>>,
         args: &Bound<'py, PyTuple>,
         kwargs: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let Some(convert) = &self.convert else { return self.callable.bind(py).call(args, kwargs) };
+        let Some(convert) = &self.convert else { return self.call_in(py, context, args, kwargs) };
         let converted = convert.bind(py).call1((args, kwargs))?.cast_into::<PyTuple>()?;
         let (args, kwargs) = (converted.get_item(0)?.cast_into::<PyTuple>()?, converted.get_item(1)?);
-        self.callable.bind(py).call(args, kwargs.cast::<PyDict>().ok())
+        self.call_in(py, context, &args, kwargs.cast::<PyDict>().ok())
     }
+
+    fn call_in<'py>(
+        &self,
+        py: Python<'py>,
+        context: Option<&Bound<'py, PyAny>>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let callable = self.callable.bind(py);
+        let Some(context) = context else { return callable.call(args, kwargs) };
+        let mut all = Vec::with_capacity(args.len() + 1);
+        all.push(callable.clone());
+        all.extend(args.iter());
+        context.getattr(intern!(py, "run"))?.call(PyTuple::new(py, all)?, kwargs)
+    }
+}
+
+/// A copy of the context variables that the loop's own code has: what a call sets is for that call alone.
+pub fn fresh_context(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    static COPY: pyo3::sync::PyOnceLock<Py<PyAny>> = pyo3::sync::PyOnceLock::new();
+    COPY.import(py, "contextvars", "copy_context")?.call0()
 }
 
 /// A call in the link's table.
@@ -75,6 +102,8 @@ pub struct Incoming {
     pub deadline: Option<Instant>,
     flags: u8,
     phase: Phase,
+    /// What its function runs in, where that is no task's; and the generator that it returns.
+    context: Option<Py<PyAny>>,
     /// CANCEL's aux, once it has been cancelled; 0 before.
     cancelled: u16,
 }
@@ -118,7 +147,7 @@ pub fn begin(slf: &Bound<'_, CallLink>, frame: &Frame<'_>) -> Result<(), Fault> 
             return Ok(answer_error(slf, frame.stream, &raise(slf.py(), "ServiceBusy", &message))?);
         }
         let phase = if whole { Phase::Running } else { Phase::Receiving(frame.payload.to_vec()) };
-        state.incoming.insert(frame.stream, Incoming { deadline: None, flags: frame.flags, phase, cancelled: 0 });
+        state.incoming.insert(frame.stream, Incoming { deadline: None, flags: frame.flags, phase, context: None, cancelled: 0 });
     }
     if whole { start(slf, frame.stream, frame.flags, frame.payload) } else { Ok(()) }
 }
@@ -234,21 +263,29 @@ fn run<'py>(
     let own = target.get().timeout_ms.filter(|own| *own > 0);
     let timeout_ms = own.filter(|own| timeout_ms == 0 || *own < timeout_ms).unwrap_or(timeout_ms);
     match target.get().mode {
-        Mode::Loop => match target.get().call(py, args, kwargs) {
-            Ok(value) => {
-                deliver(slf, stream, &value)?;
-                limit(slf, stream, timeout_ms)
+        Mode::Loop | Mode::Quick => {
+            let context = match target.get().mode {
+                Mode::Quick => Some(keep_context(slf, stream)?),
+                _ => None,
+            };
+            match target.get().call(py, context.as_ref(), args, kwargs) {
+                Ok(value) => {
+                    deliver(slf, stream, &value)?;
+                    limit(slf, stream, timeout_ms)
+                }
+                Err(error) => finish_error(slf, stream, &error),
             }
-            Err(error) => finish_error(slf, stream, &error),
-        },
+        }
         Mode::Thread => {
             limit(slf, stream, timeout_ms)?;
+            let context = keep_context(slf, stream)?.unbind();
             let job = Job::Call {
                 link: slf.clone().unbind(),
                 stream,
                 target: target.clone().unbind(),
                 args: args.clone().unbind(),
                 kwargs: kwargs.map(|kwargs| kwargs.clone().unbind()),
+                context,
                 told: false,
             };
             match CallPool::submit(slf.get().pool.bind(py), job, slf.get().event_loop.bind(py))? {
@@ -261,6 +298,15 @@ fn run<'py>(
             finish_error(slf, stream, &PyTypeError::new_err(format!("a {kind} cannot be called; take its value with get()")))
         }
     }
+}
+
+/// The context of a call, kept for what it goes on with.
+fn keep_context<'py>(slf: &Bound<'py, CallLink>, stream: u32) -> PyResult<Bound<'py, PyAny>> {
+    let context = fresh_context(slf.py())?;
+    if let Some(call) = slf.get().state()?.incoming.get_mut(&stream) {
+        call.context = Some(context.clone().unbind());
+    }
+    Ok(context)
 }
 
 /// Sets the deadline of a call that has not been answered in the turn in which it came.
@@ -521,6 +567,12 @@ pub fn answer_error(slf: &Bound<'_, CallLink>, stream: u32, error: &PyErr) -> Py
 }
 
 fn begin_stream<'py>(slf: &Bound<'py, CallLink>, stream: u32, iterator: Option<Py<PyAny>>) -> PyResult<Bound<'py, Sending>> {
+    let context = slf.get().state()?.incoming.get_mut(&stream).and_then(|call| call.context.take());
+    let iterator = match (iterator, context) {
+        (Some(iterator), Some(context)) => Some((iterator, context)),
+        (Some(iterator), None) => Some((iterator, fresh_context(slf.py())?.unbind())),
+        (None, _) => None,
+    };
     let sending = Bound::new(slf.py(), Sending::new(slf.clone().unbind(), stream, iterator))?;
     let before = {
         let mut state = slf.get().state()?;

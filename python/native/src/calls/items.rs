@@ -21,8 +21,8 @@ const GATHER: Duration = Duration::from_micros(200);
 pub struct Sending {
     link: Py<CallLink>,
     stream: u32,
-    /// What a thread iterates over; None: a task on the loop does.
-    iterator: Option<Py<PyAny>>,
+    /// What a thread iterates over, and in which context; None: a task on the loop does.
+    iterator: Option<(Py<PyAny>, Py<PyAny>)>,
     state: Cell<State>,
 }
 
@@ -106,6 +106,47 @@ impl Sending {
         Ok(())
     }
 
+    /// Iterates until the stream is over; true: it waits for credit.
+    fn pump(slf: &Bound<'_, Sending>) -> PyResult<bool> {
+        let py = slf.py();
+        let this = slf.get();
+        let Some((iterator, _)) = &this.iterator else {
+            return Err(PyRuntimeError::new_err("a stream without an iterator"));
+        };
+        let iterator = iterator.bind(py);
+        loop {
+            {
+                let state = this.state.get()?;
+                if state.over {
+                    break;
+                }
+                if state.waiting.is_some() {
+                    return Ok(true);
+                }
+            }
+            let item = match iterator.call_method0(intern!(py, "__next__")) {
+                Ok(item) => item,
+                Err(error) if error.is_instance_of::<pyo3::exceptions::PyStopIteration>(py) => {
+                    Sending::end(slf)?;
+                    break;
+                }
+                Err(error) => {
+                    Sending::fail(slf, &exception(py, &error))?;
+                    break;
+                }
+            };
+            if let Err(error) = Sending::put(slf, &item) {
+                Sending::fail(slf, &exception(py, &error))?;
+                break;
+            }
+        }
+        // A generator that is not exhausted runs its `finally` now, in a thread that may wait.
+        if let Some(close) = iterator.getattr_opt(intern!(py, "close"))? {
+            close.call0()?;
+        }
+        Ok(false)
+    }
+
     /// The stream is over, with an exception.
     #[pyo3(name = "fail")]
     fn fail_with(slf: &Bound<'_, Sending>, error: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -114,7 +155,7 @@ impl Sending {
 }
 
 impl Sending {
-    pub fn new(link: Py<CallLink>, stream: u32, iterator: Option<Py<PyAny>>) -> Sending {
+    pub fn new(link: Py<CallLink>, stream: u32, iterator: Option<(Py<PyAny>, Py<PyAny>)>) -> Sending {
         Sending {
             link,
             stream,
@@ -210,46 +251,25 @@ impl Sending {
         CallPool::go_on(self.link.bind(slf.py()).get().pool.bind(slf.py()), Job::Pump(slf.clone().unbind()))
     }
 
-    /// Iterates until the stream is over or waits for credit; in a thread of the pool.
-    pub fn pump(slf: &Bound<'_, Sending>) -> PyResult<()> {
+    /// Iterates in the stream's context, in a thread of the pool.
+    pub fn go_on(slf: &Bound<'_, Sending>) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
-        let Some(iterator) = &this.iterator else {
+        let Some((_, context)) = &this.iterator else {
             return Err(PyRuntimeError::new_err("a stream without an iterator"));
         };
-        let iterator = iterator.bind(py);
+        let pump = slf.getattr(intern!(py, "pump"))?;
         loop {
-            {
-                let mut state = this.state.get()?;
-                if state.over {
-                    break;
-                }
-                if state.waiting.is_some() {
-                    state.parked = true;
-                    drop(state);
-                    return CallLink::flush(this.link.bind(py));
-                }
+            if !context.bind(py).call_method1(intern!(py, "run"), (&pump,))?.is_truthy()? {
+                return Ok(());
             }
-            let item = match iterator.call_method0(intern!(py, "__next__")) {
-                Ok(item) => item,
-                Err(error) if error.is_instance_of::<pyo3::exceptions::PyStopIteration>(py) => {
-                    Sending::end(slf)?;
-                    break;
-                }
-                Err(error) => {
-                    Sending::fail(slf, &exception(py, &error))?;
-                    break;
-                }
-            };
-            if let Err(error) = Sending::put(slf, &item) {
-                Sending::fail(slf, &exception(py, &error))?;
-                break;
+            // Outside of the context: as soon as it is parked, another thread may enter that.
+            let mut state = this.state.get()?;
+            state.parked = state.waiting.is_some() && !state.over;
+            if state.parked {
+                drop(state);
+                return CallLink::flush(this.link.bind(py));
             }
-        }
-        // A generator that is not exhausted runs its `finally` now, in a thread that may wait.
-        match iterator.getattr_opt(intern!(py, "close"))? {
-            Some(close) => close.call0().map(drop),
-            None => Ok(()),
         }
     }
 }

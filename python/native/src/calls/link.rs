@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
 use std::time::Instant;
-use wire::{FLAG_HANDLE, FLAG_IDEMPOTENT, FLAG_KWARGS, FLAG_PART, FLAG_STREAM, Frame, Kind};
+use wire::{FLAG_HANDLE, FLAG_KWARGS, FLAG_PART, FLAG_STREAM, Frame, Kind, MARK_IDEMPOTENT};
 
 /// Reads in one turn before the loop's other work gets its chance.
 const READS_PER_TURN: usize = 4;
@@ -57,6 +57,8 @@ pub struct CallLink {
     /// We have connected: our streams are odd.
     connector: bool,
     in_flight_max: usize,
+    /// Longest time of a call on a handle that does not say its own, in milliseconds; 0: none.
+    timeout_ms: u32,
     message_bytes_max: usize,
     state: Cell<State>,
     /// Handles of theirs that were let go of, possibly by a finalizer in the middle of anything.
@@ -82,13 +84,16 @@ pub struct State {
     pub incoming: NumberMap<u32, Incoming>,
     /// What the peer has bound.
     bindings: NumberMap<u32, Named>,
-    /// Our numbers for functions, by the id of their binding.
+    /// Our numbers for functions, by the id of their binding; and the bindings, by number from 1.
     bound: NumberMap<u64, u32>,
+    bound_as: Vec<Arc<Binding>>,
     pub given: Given,
     /// The first frame must be HELLO, and has not come.
     expects_hello: bool,
-    /// Our HELLO has offered shared memory, and MEMORY has not come: no call goes there before.
+    /// Our HELLO has offered shared memory, and MEMORY has not come.
     expects_memory: bool,
+    /// No call goes there before it comes, or has taken too long.
+    sets_up: bool,
     in_turn: bool,
     flush_scheduled: bool,
     blocked: bool,
@@ -113,7 +118,6 @@ struct Outgoing {
     end: u64,
     queued: bool,
     streaming: bool,
-    idempotent: bool,
 }
 
 enum Served {
@@ -152,7 +156,7 @@ impl CallLink {
     /// Raises ConnectionError when it can't be reached.
     #[staticmethod]
     #[allow(clippy::too_many_arguments, reason = "called once, with names")]
-    #[pyo3(signature = (path, hello, *, shares, peer, event_loop, hub, pool, in_flight_max, message_bytes_max))]
+    #[pyo3(signature = (path, hello, *, shares, peer, event_loop, hub, pool, in_flight_max, timeout_ms, message_bytes_max))]
     fn connect(
         py: Python<'_>,
         path: &str,
@@ -163,15 +167,16 @@ impl CallLink {
         hub: Py<PyAny>,
         pool: Py<CallPool>,
         in_flight_max: usize,
+        timeout_ms: u32,
         message_bytes_max: usize,
     ) -> PyResult<CallLink> {
         let socket = socket::connect(path, hello).map_err(|error| PyConnectionError::new_err(format!("{peer} at {path}: {error}")))?;
-        CallLink::new(py, socket, true, shares, peer, event_loop, hub, pool, in_flight_max, message_bytes_max)
+        CallLink::new(py, socket, true, shares, peer, event_loop, hub, pool, in_flight_max, timeout_ms, message_bytes_max)
     }
 
     /// Accepts a connection; None: none waits.
     #[staticmethod]
-    #[pyo3(signature = (listener, *, event_loop, hub, pool, in_flight_max, message_bytes_max))]
+    #[pyo3(signature = (listener, *, event_loop, hub, pool, in_flight_max, timeout_ms, message_bytes_max))]
     fn accept(
         py: Python<'_>,
         listener: &CallListener,
@@ -179,10 +184,29 @@ impl CallLink {
         hub: Py<PyAny>,
         pool: Py<CallPool>,
         in_flight_max: usize,
+        timeout_ms: u32,
         message_bytes_max: usize,
     ) -> PyResult<Option<CallLink>> {
         let Some(socket) = listener.accept()? else { return Ok(None) };
-        CallLink::new(py, socket, false, false, "a caller".to_owned(), event_loop, hub, pool, in_flight_max, message_bytes_max).map(Some)
+        CallLink::new(py, socket, false, false, "a caller".to_owned(), event_loop, hub, pool, in_flight_max, timeout_ms, message_bytes_max).map(Some)
+    }
+
+    /// MEMORY takes too long: calls go there without shared memory until it comes.
+    fn go_without_memory(slf: &Bound<'_, CallLink>) -> PyResult<()> {
+        let waited = {
+            let mut state = slf.get().state.get()?;
+            std::mem::take(&mut state.sets_up) && !state.closed
+        };
+        if waited {
+            slf.get().hub.bind(slf.py()).call_method1(intern!(slf.py(), "link_ready"), (slf,))?;
+        }
+        Ok(())
+    }
+
+    /// Ends the link of who has connected and not said HELLO.
+    fn close_stranger(slf: &Bound<'_, CallLink>) -> PyResult<()> {
+        let expects_hello = slf.get().state.get()?.expects_hello;
+        if expects_hello { Self::shut(slf, Some("no HELLO in time".to_owned())) } else { Ok(()) }
     }
 
     /// Begins to read.
@@ -390,6 +414,7 @@ impl CallLink {
         hub: Py<PyAny>,
         pool: Py<CallPool>,
         in_flight_max: usize,
+        timeout_ms: u32,
         message_bytes_max: usize,
     ) -> PyResult<CallLink> {
         socket.set_nonblocking(true)?;
@@ -419,6 +444,7 @@ impl CallLink {
             peer,
             connector,
             in_flight_max,
+            timeout_ms,
             message_bytes_max,
             state: Cell::new(State {
                 input: Input::default(),
@@ -431,9 +457,11 @@ impl CallLink {
                 incoming: NumberMap::default(),
                 bindings: NumberMap::default(),
                 bound: NumberMap::default(),
+                bound_as: Vec::new(),
                 given: Given::default(),
                 expects_hello: !connector,
                 expects_memory: shares,
+                sets_up: shares,
                 in_turn: false,
                 flush_scheduled: false,
                 blocked: false,
@@ -458,6 +486,10 @@ impl CallLink {
         self.in_flight_max
     }
 
+    pub fn timeout_ms(&self) -> u32 {
+        self.timeout_ms
+    }
+
     pub fn message_bytes_max(&self) -> usize {
         self.message_bytes_max
     }
@@ -470,7 +502,7 @@ impl CallLink {
     /// Calls of ours under way; `None`: it takes no new ones, or none yet.
     pub fn in_flight(&self) -> PyResult<Option<usize>> {
         let state = self.state.get()?;
-        let usable = !(state.closed || state.leaving || state.expects_memory);
+        let usable = !(state.closed || state.leaving || state.sets_up);
         Ok(usable.then(|| state.outgoing.len()))
     }
 
@@ -583,7 +615,6 @@ impl CallLink {
                 end: state.appended,
                 queued: false,
                 streaming: false,
-                idempotent: flags & FLAG_IDEMPOTENT != 0,
             };
             state.outgoing.insert(stream, entry);
             let arm = match (&state.timer, deadline) {
@@ -742,7 +773,9 @@ impl CallLink {
                     }
                     if frame.kind == Kind::Call {
                         started += 1;
-                        self.flush_early(started)?;
+                        if started % FLUSH_CALLS == 0 || self.state.get()?.output.len() >= FLUSH_BYTES {
+                            self.flush_early()?;
+                        }
                     }
                 }
                 Ok(None) => break Ok(()),
@@ -754,9 +787,9 @@ impl CallLink {
     }
 
     /// Gives the other side something to do while this turn goes on.
-    fn flush_early(&self, started: usize) -> PyResult<()> {
+    fn flush_early(&self) -> PyResult<()> {
         let mut state = self.state.get()?;
-        if (started.is_multiple_of(FLUSH_CALLS) || state.output.len() >= FLUSH_BYTES) && !state.blocked {
+        if !state.blocked {
             state.open_items = None;
             // What fails here fails again at the turn's end, where it is dealt with.
             let _ = state.output.flush(&self.socket);
@@ -772,6 +805,7 @@ impl CallLink {
         if frame.stream == 0 {
             return match frame.kind {
                 Kind::Bind => self.bind(frame.payload),
+                Kind::Mark => self.on_mark(frame.payload),
                 Kind::Release => self.release(slf, frame.payload),
                 Kind::Memory => self.on_memory(slf, frame),
                 Kind::Return => self.on_return(slf, frame.payload),
@@ -849,6 +883,7 @@ impl CallLink {
         if !std::mem::take(&mut self.state.get()?.expects_memory) {
             return Ok(());
         }
+        let waited = std::mem::take(&mut self.state.get()?.sets_up);
         let theirs = if frame.payload.is_empty() {
             py.None().into_bound(py)
         } else {
@@ -859,7 +894,9 @@ impl CallLink {
             }
         };
         self.put_memory(slf, &theirs, None)?;
-        self.hub.bind(py).call_method1(intern!(py, "link_ready"), (slf,))?;
+        if waited {
+            self.hub.bind(py).call_method1(intern!(py, "link_ready"), (slf,))?;
+        }
         Ok(())
     }
 
@@ -903,7 +940,29 @@ impl CallLink {
         };
         let before = self.state.get()?.bindings.insert(number, Named::Target(target.clone().unbind()));
         drop(before);
+        if target.cast::<incoming::Target>().is_ok_and(|target| target.get().idempotent) {
+            self.mark(slf, number)?;
+        }
         Ok(Ok(target))
+    }
+
+    /// Says that calls of what the peer has bound may be made twice. It leaves before any of it runs.
+    fn mark(&self, slf: &Bound<'_, CallLink>, number: u32) -> PyResult<()> {
+        let payload = [number.to_le_bytes(), MARK_IDEMPOTENT.to_le_bytes()].concat();
+        Self::append(slf, |out| wire::put_frame(out, Kind::Mark, 0, 0, 0, &payload))?;
+        self.flush_early()
+    }
+
+    /// What the peer says of a function that we call.
+    fn on_mark(&self, payload: &[u8]) -> Result<(), Fault> {
+        let &[n0, n1, n2, n3, b0, b1, b2, b3] = payload else { return fault("MARK of the wrong size") };
+        let (number, bits) = (u32::from_le_bytes([n0, n1, n2, n3]), u32::from_le_bytes([b0, b1, b2, b3]));
+        let state = self.state.get()?;
+        let Some(binding) = number.checked_sub(1).and_then(|at| state.bound_as.get(at as usize)) else {
+            return fault("MARK of what was never bound");
+        };
+        binding.idempotent.store(bits & MARK_IDEMPOTENT != 0, Ordering::Relaxed);
+        Ok(())
     }
 
     fn release(&self, slf: &Bound<'_, CallLink>, payload: &[u8]) -> Result<(), Fault> {
@@ -1069,7 +1128,7 @@ impl CallLink {
         let call = entry.call.bind(py);
         let function = call.get().function.bind(py).get();
         let not_started = written < entry.end || entry.queued;
-        let again = (not_started || entry.idempotent) && !entry.streaming && function.may_move();
+        let again = (not_started || function.is_idempotent()) && !entry.streaming && function.may_move();
         if again && call.get().attempts()? <= RETRIES_MAX {
             return Self::retry(slf, call);
         }
@@ -1082,12 +1141,13 @@ impl CallLink {
 
 impl State {
     /// Our number for a function; BIND goes before its first call.
-    fn number_of(&mut self, binding: &Binding) -> u32 {
+    fn number_of(&mut self, binding: &Arc<Binding>) -> u32 {
         if let Some(number) = self.bound.get(&binding.id) {
             return *number;
         }
         let number = self.bound.len() as u32 + 1;
         self.bound.insert(binding.id, number);
+        self.bound_as.push(Arc::clone(binding));
         let payload = [&number.to_le_bytes(), &binding.form[..]].concat();
         self.put(|out| wire::put_frame(out, Kind::Bind, 0, 0, 0, &payload));
         number

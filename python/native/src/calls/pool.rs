@@ -30,6 +30,7 @@ pub enum Job {
         target: Py<Target>,
         args: Py<PyTuple>,
         kwargs: Option<Py<PyDict>>,
+        context: Py<PyAny>,
         /// The caller has been told that it waits.
         told: bool,
     },
@@ -225,7 +226,7 @@ impl CallPool {
 
 fn run(job: Job, py: Python<'_>) -> PyResult<()> {
     match job {
-        Job::Call { link, stream, target, args, kwargs, told } => {
+        Job::Call { link, stream, target, args, kwargs, context, told } => {
             let link = link.bind(py);
             if !incoming::is_wanted(link, stream)? {
                 return Ok(());
@@ -234,12 +235,12 @@ fn run(job: Job, py: Python<'_>) -> PyResult<()> {
                 CallLink::append(link, |out| wire::put_frame(out, Kind::Started, 0, 0, stream, b""))?;
             }
             let kwargs = kwargs.as_ref().map(|kwargs| kwargs.bind(py));
-            match target.bind(py).get().call(py, args.bind(py), kwargs) {
+            match target.bind(py).get().call(py, Some(context.bind(py)), args.bind(py), kwargs) {
                 Ok(value) => incoming::deliver(link, stream, &value),
                 Err(error) => incoming::finish_error(link, stream, &error),
             }
         }
-        Job::Pump(sending) => Sending::pump(sending.bind(py)),
+        Job::Pump(sending) => Sending::go_on(sending.bind(py)),
         Job::Function { callable, args, settle, event_loop } => {
             let (result, error) = match callable.bind(py).call1(args.bind(py)) {
                 Ok(result) => (result.unbind(), py.None()),
