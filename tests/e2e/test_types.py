@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.apps import APPS
+from harness.apps import APPS, other_venvs
 from harness.server import BIREME
 
 TOOLS = APPS / "types/node_modules"
@@ -36,28 +36,72 @@ def typed(tmp_path_factory) -> Path:
     return folder
 
 
-def wrong_lines(folder: Path, name: str) -> list[int]:
-    """Lines of a file of mistakes that hold one each: all but its head."""
-    lines = (folder / name).read_text().splitlines()
-    mistakes = [at for at, line in enumerate(lines, 1) if re.match(r"^(predict|user|strict|norm|embed|VERSION|const text)|^    (await|n: int|page\.)", line)]
-    assert len(mistakes) > 5
-    return mistakes
+def mistakes(folder: Path, ending: str) -> set[tuple[str, int]]:
+    """Files and lines that are marked as wrong."""
+    files = sorted(folder.glob(f"wrong*.{ending}"))
+    found = {(file.name, at) for file in files for at, line in enumerate(file.read_text().splitlines(), 1) if re.search(r"(//|#) wrong$", line)}
+    assert found
+    return found
+
+
+def typescript(folder: Path) -> set[tuple[str, int]]:
+    """Where `tsc --strict` finds mistakes."""
+    tsc = ["node", TOOLS / "typescript/bin/tsc", "--pretty", "false", "-p", "."]
+    result = subprocess.run(tsc, cwd=folder, capture_output=True, text=True, timeout=300)
+    return {(name, int(line)) for name, line in re.findall(r"^(\S+)\((\d+),", result.stdout, re.M)}
+
+
+def pyright(folder: Path) -> set[tuple[str, int]]:
+    """Where pyright finds mistakes."""
+    command = ["node", TOOLS / "pyright/index.js", "--outputjson", "-p", "."]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    found = [one for one in json.loads(result.stdout)["generalDiagnostics"] if one["severity"] == "error"]
+    return {(Path(one["file"]).name, one["range"]["start"]["line"] + 1) for one in found}
 
 
 def test_typescript(typed):
-    tsc = ["node", TOOLS / "typescript/bin/tsc", "--pretty", "false", "-p", "."]
-    result = subprocess.run(tsc, cwd=typed, capture_output=True, text=True, timeout=300)
-    found = re.findall(r"^(\S+)\((\d+),", result.stdout, re.M)
-    assert {name for name, _ in found} == {"wrong.ts"}, result.stdout
-    assert sorted({int(line) for _, line in found}) == wrong_lines(typed, "wrong.ts"), result.stdout
+    assert typescript(typed) == mistakes(typed, "ts")
 
 
 def test_pyright(typed):
-    pyright = ["node", TOOLS / "pyright/index.js", "--outputjson", "-p", "."]
-    result = subprocess.run(pyright, cwd=typed, capture_output=True, text=True, timeout=300)
-    found = [one for one in json.loads(result.stdout)["generalDiagnostics"] if one["severity"] == "error"]
-    places = {(Path(one["file"]).name, one["range"]["start"]["line"] + 1) for one in found}
-    assert places == {("wrong.py", line) for line in wrong_lines(typed, "wrong.py")}, result.stdout
+    assert pyright(typed) == mistakes(typed, "py")
+
+
+NEW_SYNTAX = """
+from other import *
+from enum import StrEnum, auto
+
+__all__ = ["first", "Pair", "Stack", "Kind", "shared"]
+type Pair[T] = tuple[T, T]
+
+class Kind(StrEnum):
+    NEW = auto()
+
+class Stack[T: (int, str)]:
+    def pop(self) -> T: ...
+
+def first[T](pair: Pair[T], kind: Kind = Kind.NEW) -> list[T]: ...
+"""
+
+
+@pytest.mark.parametrize("version", ["3.12", "3.13"])
+def test_type_parameters_have_their_own_syntax(tmp_path, version):
+    if version not in other_venvs():
+        pytest.skip(f"there is no CPython {version} here")
+    (tmp_path / "bireme.toml").write_text(f'[service.ml]\npython = "app:app"\ninterpreter = "{other_venvs()[version]}"\n')
+    (tmp_path / "new.py").write_text(NEW_SYNTAX)
+    (tmp_path / "other.py").write_text("def shared(text: str) -> None: ...\n")
+    (tmp_path / "use.mjs").write_text("import { first } from './new.py';\n")
+    result = bireme(tmp_path)
+    assert result.returncode == 0, result.stderr
+    declared = (tmp_path / "new.d.py.ts").read_text()
+    for expected in (
+        "export type Pair<T> = [T, T];",
+        "export interface Stack<T extends number | bigint | string> extends RemoteObject {",
+        "<T>(...args: [pair: [T, T], kind?: \"new\"]) => Promise<T[]>",
+        "export const shared: PythonFunction<[text: string], { text?: string }, Promise<null>>;",
+    ):
+        assert expected in declared, declared
 
 
 def test_check_names_what_is_stale(project):
@@ -78,8 +122,9 @@ def test_check_names_what_is_stale(project):
 
 def test_what_nobody_imports_any_more_is_removed(project):
     assert bireme(project).returncode == 0
-    for name in ("right.ts", "wrong.ts"):
-        (project / name).unlink()
+    for name in ("right", "wrong"):
+        for program in (f"{name}.ts", f"{name}_annotated.ts"):
+            (project / program).unlink()
     removed = bireme(project)
     assert removed.returncode == 0 and "model.d.py.ts" in removed.stdout
     assert not (project / "model.d.py.ts").exists() and not (project / "bireme.d.ts").exists()
@@ -94,7 +139,7 @@ def test_all_goes_to_the_folder_that_is_named(project):
     assert bireme(project, "--out", "types").returncode == 0
     made = sorted(str(path.relative_to(project / "types")) for path in (project / "types").rglob("*") if path.is_file())
     assert made == [
-        "bireme.d.ts", "bireme/__init__.pyi", "bireme/js/__init__.pyi", "bireme/js/greeting_ts.pyi", "bireme/js/page_js.pyi",
+        "annotated.d.py.ts", "bireme.d.ts", "bireme/__init__.pyi", "bireme/js/__init__.pyi", "bireme/js/greeting_ts.pyi", "bireme/js/page_js.pyi",
         "deep/tool.d.py.ts", "model.d.py.ts",
     ]  # fmt: skip
     assert '<reference path="../bireme.d.ts" />' in (project / "types/deep/tool.d.py.ts").read_text()

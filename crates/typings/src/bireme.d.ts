@@ -31,6 +31,20 @@ declare module 'bireme' {
     with(options: CallOptions<Keywords>): PythonClass<Partial<Arguments>, Keywords, Instance>;
   }
 
+  /** A function whose result cannot cross: `await new f(…)` leaves it in Python. A plain call is for what is there already. */
+  export interface PythonFactory<Arguments extends unknown[], Keywords, Instance> {
+    (...args: Arguments): Promise<Instance>;
+    new (...args: Arguments): Promise<Instance>;
+    with(options: CallOptions<Keywords> & { kwargs?: undefined }): PythonFactory<Arguments, Keywords, Instance>;
+    with(options: CallOptions<Keywords>): PythonFactory<Partial<Arguments>, Keywords, Instance>;
+  }
+
+  /** `with` of a function of Python that has overloads or type variables. With keyword arguments it is `WithKeywords`. */
+  export interface PythonOptions<Keywords, WithKeywords> {
+    with(options: CallOptions<Keywords> & { kwargs?: undefined }): this;
+    with(options: CallOptions<Keywords>): WithKeywords;
+  }
+
   /** What a generator of Python gives: `for await (const item of rows())`. */
   export type PythonStream<Item> = Promise<AsyncIterableIterator<Item>> & AsyncIterable<Item>;
 

@@ -1,7 +1,7 @@
 //! What each language's type checkers are told of the other: TypeScript declarations of Python files, and Python stubs of
 //! JavaScript and TypeScript files.
 //!
-//! `typings` reads text and writes text: it neither walks folders nor starts the Python that [`python::PROGRAM`] is for.
+//! `typings` reads text and writes text: it neither walks folders nor starts the Python that [`python::program`] is for.
 
 pub mod javascript;
 pub mod python;

@@ -6,10 +6,32 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// For `python -I -c`; reads [`Question`] from stdin and writes [`Answer`] to stdout, both as JSON.
-pub const PROGRAM: &str = include_str!("declarations.py");
+/// Modules of the package `declarations`, in the order in which they need each other; the last one is the program.
+const MODULES: [(&str, &str); 6] = [
+    ("text", include_str!("declarations/text.py")),
+    ("files", include_str!("declarations/files.py")),
+    ("annotations", include_str!("declarations/annotations.py")),
+    ("classes", include_str!("declarations/classes.py")),
+    ("functions", include_str!("declarations/functions.py")),
+    ("main", include_str!("declarations/main.py")),
+];
 
-/// What [`PROGRAM`] is asked.
+/// For `python -I -c`; reads [`Question`] from stdin and writes [`Answer`] to stdout, both as JSON.
+pub fn program() -> String {
+    let mut program = "import sys, types\n".to_owned();
+    for (name, text) in MODULES {
+        // A text of JSON is one of Python, too.
+        program += &format!(
+            "_module = sys.modules['declarations.{name}'] = types.ModuleType('declarations.{name}')\n\
+             _module.__package__ = 'declarations'\n\
+             exec(compile({}, 'declarations/{name}.py', 'exec'), _module.__dict__)\n",
+            serde_json::Value::from(text)
+        );
+    }
+    program
+}
+
+/// What [`program`] is asked.
 #[derive(Debug, Default, Serialize)]
 pub struct Question {
     /// Files to be declared.

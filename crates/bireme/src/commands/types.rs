@@ -10,7 +10,7 @@ use config::Settings;
 use ignore::WalkBuilder;
 use supervise::{Language, Plan, Purpose};
 use typings::javascript::{is_program, python_imports};
-use typings::python::{Answer, Declaration, Named, PROGRAM, Question, declaration, declaration_file};
+use typings::python::{Answer, Declaration, Named, Question, declaration, declaration_file, program};
 use typings::{BIREME_D_TS, MARK, Module, package};
 
 use super::serve::runtime_folder;
@@ -299,7 +299,7 @@ fn relative(from: &Path, to: &Path) -> String {
 fn answer(interpreter: &Path, question: &Question) -> Result<Answer, Stop> {
     let failed = |what: String| Stop::Failed(format!("{} cannot read the Python files: {what}", interpreter.display()));
     let mut command = Command::new(interpreter);
-    command.args(["-I", "-c", PROGRAM]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args(["-I", "-c", &program()]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
     let text = serde_json::to_string(question).map_err(|error| failed(error.to_string()))?;
     // It reads all of it before it writes.

@@ -22,7 +22,7 @@ async function main(): Promise<void> {
   const nothing: null = await strict.with({ kwargs: { key: 'a' } })();
   const embedded: number = await embed('one text');
   await model.predict([fitted, size, length, embedded]);
-  await Model.load(version + nick + nothing + point.y);
+  await new Model.load(version + nick + nothing + point.y);
 }
 
 void main();

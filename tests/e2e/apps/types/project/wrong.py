@@ -6,10 +6,10 @@ page = node("./page.js")
 
 
 async def main() -> None:
-    await page.render({"titel": "a"})
-    await page.render("a")
-    n: int = await page.render({"title": "a"})
-    await page.nothing()
-    await node("./greeting.ts").greet({"id": 1, "name": "a"}, "rude")
-    page.render.sync()
+    await page.render({"titel": "a"})  # wrong
+    await page.render("a")  # wrong
+    n: int = await page.render({"title": "a"})  # wrong
+    await page.nothing()  # wrong
+    await node("./greeting.ts").greet({"id": 1, "name": "a"}, "rude")  # wrong
+    page.render.sync()  # wrong
     print(n)
