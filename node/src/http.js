@@ -194,8 +194,13 @@ class HandlerService extends HttpService {
         returned.then(undefined, (error) => exchange.fail(error));
       }
     } catch (error) {
-      exchange.fail(error);
+      this.threw(exchange, error);
     }
+  }
+
+  /** A handler is ours to answer for: what it throws concerns its request alone. */
+  threw(exchange, error) {
+    exchange.fail(error);
   }
 }
 module.exports = { HandlerService, HttpService };

@@ -30,7 +30,7 @@ const HINT =
 
 /** What the environment says; see protocol/README.md. Throws an `Error` with a line for the log. */
 function readEnvironment(env) {
-  const { BIREME_LINK: path, BIREME_TOKEN: token = '' } = env;
+  const { BIREME_LINK: path, BIREME_TOKEN: token = '', BIREME_FAULTS: faults = '' } = env;
   const links = Number(env.BIREME_LINKS);
   if (!Number.isInteger(links) || links < 0 || links > 1024) {
     throw new Error(`bireme: BIREME_LINKS is "${env.BIREME_LINKS}"; it must be a number from 0 to 1024`);
@@ -41,15 +41,16 @@ function readEnvironment(env) {
   } catch (error) {
     throw new Error(`bireme: BIREME_OPTIONS is not JSON: ${error.message}`);
   }
-  return { path, token, links, options };
+  return { path, token, links, options, faults };
 }
 
 class Worker {
-  constructor({ path, token, links, options }) {
+  constructor({ path, token, links, options, faults }) {
     this.path = path;
     this.token = token;
     this.links = links;
     this.options = options;
+    this.faults = faults;
     this.state = 'loading';
     this.notes = [];
     /** Open streams ask this for their service; replaced when a program listens after all. */
@@ -130,6 +131,7 @@ class Worker {
 
   serve(kind, service) {
     const first = this.service === null;
+    if (this.faults !== '') makeFaults(service, this.faults);
     this.service = service;
     for (const link of this.dataLinks) link.service = service;
     if (first) this.openLinks(kind);
@@ -235,6 +237,14 @@ class Worker {
   }
 }
 
+/** For `bireme compare`: requests that know the word get errors. */
+function makeFaults(service, word) {
+  const { injectIntoFetch, injectIntoHttp } = require('./faults.js');
+  process.stderr.write('bireme: BIREME_FAULTS is set, as by bireme compare: requests that hold its word get errors\n');
+  if (!(service instanceof HttpService)) injectIntoFetch(service, word);
+  else injectIntoHttp(service, word, (exchange, error) => service.threw(exchange, error));
+}
+
 function originHint(origin) {
   return origin === 'unhandledRejection' ? 'a promise was rejected while the program started and nobody handled it' : '';
 }
@@ -290,7 +300,7 @@ let callsSettings = null;
 /** Takes the settings out of the environment, so that no child mistakes itself for a worker, and begins. */
 function start() {
   const settings = readEnvironment(process.env);
-  for (const name of ['BIREME_LINK', 'BIREME_LINKS', 'BIREME_TOKEN', 'BIREME_OPTIONS']) delete process.env[name];
+  for (const name of ['BIREME_LINK', 'BIREME_LINKS', 'BIREME_TOKEN', 'BIREME_OPTIONS', 'BIREME_FAULTS']) delete process.env[name];
   environment.take(process.env);
   if (settings.links === 0) callsSettings = settings;
   else new Worker(settings).start();

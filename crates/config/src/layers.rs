@@ -24,7 +24,7 @@ pub(crate) fn overlay_environment(tree: &mut Table, environment: &[(String, Stri
 }
 
 /// Variables that are not settings: Bireme's own, and those that a worker passes on to its children.
-const OTHER_VARIABLES: [&str; 12] = [
+const OTHER_VARIABLES: [&str; 13] = [
     "BIREME_CONFIG",
     "BIREME_RUNTIME",
     "BIREME_SERVICE",
@@ -33,6 +33,7 @@ const OTHER_VARIABLES: [&str; 12] = [
     "BIREME_LINKS",
     "BIREME_TOKEN",
     "BIREME_OPTIONS",
+    "BIREME_FAULTS",
     "BIREME_BROKER",
     "BIREME_BROKER_TOKEN",
     "BIREME_CALLS",

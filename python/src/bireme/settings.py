@@ -22,6 +22,7 @@ class Settings:
         "calls_path",
         "dev",
         "factory",
+        "faults",
         "interface",
         "lifespan",
         "lifespan_timeout_ms",
@@ -70,6 +71,7 @@ def take_settings(calls_alone, environ=os.environ):
     settings.call_queue_max = _count(limits, "queue_max", 1024, 1, 1 << 20)
     settings.timeout_ms = _count(limits, "timeout_ms", 30_000, 0, 2**32 - 1)
     settings.message_bytes_max = _count(limits, "message_bytes_max", 64 << 20, 1 << 16, 1 << 31)
+    settings.faults = environ.pop("BIREME_FAULTS", "")
     text = environ.pop("BIREME_OPTIONS", "") or "{}"
     try:
         options = json.loads(text)

@@ -174,4 +174,9 @@ def _load(target, settings):
         kind = detect(app)
     elif not callable(app):
         detect(app)
+    if settings.faults:
+        from . import faults
+
+        report("BIREME_FAULTS is set, as by bireme compare: requests that hold its word get errors")
+        app = faults.wrap(app, kind, settings.faults)
     return app, kind
