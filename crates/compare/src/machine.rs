@@ -38,6 +38,11 @@ pub fn cores() -> u32 {
 
 /// What makes it unfit; watches it for half a second.
 pub fn fitness(machine: &Machine) -> Vec<Finding> {
+    judge(machine, busy_part(WATCH))
+}
+
+/// `busy`: part of all cores that other programs use.
+fn judge(machine: &Machine, busy: Option<f64>) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut say = |severity, what: String, advice: &str| {
         found.push(Finding { severity, side: None, what, advice: advice.to_owned() });
@@ -46,7 +51,7 @@ pub fn fitness(machine: &Machine) -> Vec<Finding> {
         let advice = "set it to performance for the run (cpupower frequency-set -g performance)";
         say(Severity::Warning, format!("the frequency governor is {governor}, so that speed depends on recent load"), advice);
     }
-    if let Some(busy) = busy_part(WATCH).filter(|busy| *busy > BUSY_MAX) {
+    if let Some(busy) = busy.filter(|busy| *busy > BUSY_MAX) {
         let advice = "stop what else runs, or read the intervals with care; the noise band tells what this did to the run";
         say(Severity::Warning, format!("other processes used {:.0}% of the machine before the start", busy * 100.0), advice);
     }
@@ -76,4 +81,30 @@ fn idle_and_total() -> Option<(u64, u64)> {
     let text = fs::read_to_string("/proc/stat").ok()?;
     let ticks: Vec<u64> = text.lines().next()?.split_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
     Some((ticks.get(3)? + ticks.get(4)?, ticks.iter().take(8).sum()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The one line about such a machine, or none.
+    fn check(machine: Machine, busy: Option<f64>, expected: Option<(Severity, &str, &str)>) {
+        let found = judge(&machine, busy);
+        let said = found.first().map(|one| (one.severity, one.what.as_str(), one.advice.as_str()));
+        assert_eq!(found.len(), usize::from(expected.is_some()), "{found:?}");
+        if let (Some((severity, what, advice)), Some((expected_severity, expected_what, expected_advice))) = (said, expected) {
+            assert!(severity == expected_severity && what.contains(expected_what) && advice.contains(expected_advice), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn what_makes_a_machine_unfit_is_said_with_what_to_do() {
+        let quiet = || Machine { cores: 8, governor: Some("performance".to_owned()), ..Machine::default() };
+        check(quiet(), Some(0.01), None);
+        check(Machine { governor: None, ..quiet() }, None, None);
+        let powersave = Machine { governor: Some("powersave".to_owned()), ..quiet() };
+        check(powersave, None, Some((Severity::Warning, "the frequency governor is powersave", "cpupower frequency-set -g performance")));
+        check(quiet(), Some(0.4), Some((Severity::Warning, "other processes used 40% of the machine", "stop what else runs")));
+        check(Machine { cores: 2, ..quiet() }, None, Some((Severity::Note, "2 cores", "four cores or more")));
+    }
 }

@@ -95,20 +95,22 @@ const commands = {
     return { took: Array.from(took.subarray(0, count)), cpu_seconds: (user + system) / 1e6, elapsed_seconds: seconds(began), errors };
   },
 
-  // Keeps `in_flight` calls of an asynchronous function going.
+  // Keeps `in_flight` calls of an asynchronous function going. Calls that throw are counted apart: failing fast is not throughput.
   async flood({ seconds: limit, in_flight }) {
-    let calls = 0, next = 0;
+    let calls = 0, errors = 0, next = 0;
     const began = process.hrtime.bigint();
     const line = async () => {
       while (seconds(began) < limit) {
         try {
           await call(input(next++));
-        } catch { /* an answer like any other */ }
-        calls += 1;
+          calls += 1;
+        } catch {
+          errors += 1;
+        }
       }
     };
     await Promise.all(Array.from({ length: in_flight }, line));
-    return { calls, elapsed_seconds: seconds(began) };
+    return { calls, errors, elapsed_seconds: seconds(began) };
   },
 
   // What an error costs that is thrown some calls down and caught.

@@ -12,7 +12,7 @@ import warnings
 
 from . import _native, pubsub
 from .accepting import Door
-from .interface import is_coroutine_callable
+from .interface import debug_notes, is_coroutine_callable
 from .lifespan import Lifespan
 from .loading import LoadError
 from .worker import hello, let_go_when_forked, report
@@ -40,7 +40,7 @@ async def _serve(load, settings, control, loop, notes):
     drain = watch_control(loop, control)
     lifespan = Lifespan(app, settings.lifespan, settings.lifespan_timeout_ms)
     await lifespan.startup()
-    notes += lifespan.notes
+    notes += lifespan.notes + debug_notes(app)
     links = [
         _native.AsgiLink(
             settings.link_path,

@@ -1,7 +1,9 @@
 """Whether an application speaks ASGI or WSGI, told from the object itself."""
 
+import contextlib
 import functools
 import inspect
+import sys
 
 from .loading import LoadError
 
@@ -36,6 +38,28 @@ def detect(app):
         if required == 0
         else HINT,
     )
+
+
+# Middlewares that may be around an application.
+WRAPPERS_MAX = 16
+
+
+def debug_notes(app):
+    """A note for each debug mode that a framework is in: it costs on every request, and shows errors to clients."""
+    notes = []
+    # A framework's settings are the application's code, which may fail in ways of its own.
+    with contextlib.suppress(Exception):
+        settings = sys.modules["django.conf"].settings
+        if settings.configured and settings.DEBUG is True:
+            notes.append("debug mode: Django's DEBUG is True")
+    with contextlib.suppress(Exception):
+        for _ in range(WRAPPERS_MAX):
+            if getattr(app, "debug", None) is True:
+                notes.append(f"debug mode: {type(app).__name__}.debug is True")
+                break
+            # Starlette's middlewares and most others name what they wrap so.
+            app = app.app
+    return notes
 
 
 def is_coroutine_callable(app):

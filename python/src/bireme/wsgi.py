@@ -16,6 +16,7 @@ import time
 
 from . import _native, pubsub
 from .accepting import Door
+from .interface import debug_notes
 from .worker import hello, let_go_when_forked, report
 
 # After DRAIN no request is left, so a thread that has not ended by then hangs in the application.
@@ -84,7 +85,7 @@ def serve(app, settings, control):
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     try:
         signal.signal(signal.SIGTERM, _raise_drain)
-        control.ready(json.dumps({"kind": "wsgi", "notes": [f"threads: {settings.threads_max}"]}))
+        control.ready(json.dumps({"kind": "wsgi", "notes": [f"threads: {settings.threads_max}", *debug_notes(app)]}))
         pool.open()
         pubsub.use(pubsub.WsgiTopics(pool.topics(), settings.links))
         watched = [control.fileno(), woken, *door.filenos()]

@@ -20,6 +20,10 @@ const TRACE_POINTS: usize = 200;
 const CANCEL_POLL: Duration = Duration::from_millis(100);
 /// In flight when an asynchronous function's throughput is measured.
 const IN_FLIGHT: u32 = 16;
+/// Part of the calls that may fail in flight beyond those that fail alone; a call that fails for want of something is no throughput.
+const FAILED_PART_ALLOWED: f64 = 0.001;
+/// Key of the part that failed, in launches where it was more: these have no throughput in flight.
+pub const FAILED_IN_FLIGHT: &str = "failed_concurrent";
 /// Throws timed, and how many calls below the catch.
 const THROWS: u32 = 2_000;
 const THROW_DEPTH: u32 = 10;
@@ -92,7 +96,12 @@ pub fn measure(
     }
     if how.asynchronous {
         let flooded = runner.flood((seconds / 4.0).min(2.0), IN_FLIGHT)?;
-        values.insert("throughput_concurrent".to_owned(), flooded.calls as f64 / flooded.elapsed_seconds);
+        let (failed, alone) = (part(flooded.errors, flooded.calls + flooded.errors), part(timed.errors, calls as u64));
+        if failed > alone + FAILED_PART_ALLOWED {
+            values.insert(FAILED_IN_FLIGHT.to_owned(), failed);
+        } else {
+            values.insert("throughput_concurrent".to_owned(), flooded.calls as f64 / flooded.elapsed_seconds);
+        }
     }
     values.insert("error_cost".to_owned(), runner.throw(THROWS, THROW_DEPTH)?);
     let step = samples.len().div_ceil(TRACE_POINTS).max(1);
@@ -112,6 +121,10 @@ pub fn measure(
         void: None,
     };
     Ok((launch, trace))
+}
+
+fn part(failed: u64, all: u64) -> f64 {
+    failed as f64 / all.max(1) as f64
 }
 
 /// Memory of one launch of each side, 30 s after its load has ended.

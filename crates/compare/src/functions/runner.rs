@@ -102,8 +102,10 @@ pub struct Timed {
 /// Reply to `flood`.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Flooded {
-    /// Calls that ended.
+    /// Calls that returned.
     pub calls: u64,
+    /// Calls that threw.
+    pub errors: u64,
     /// How long it took.
     pub elapsed_seconds: f64,
 }

@@ -3,6 +3,9 @@
 /// Points from which the law is fitted.
 pub const POINTS_MIN: usize = 6;
 
+/// Part of the variance below which a fit says nothing.
+pub const EXPLAINED_MIN: f64 = 0.8;
+
 /// A fitted law.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Law {
@@ -26,6 +29,29 @@ impl Law {
     pub fn peak(&self) -> Option<f64> {
         (self.coherence > 0.0).then(|| ((1.0 - self.contention).max(0.0) / self.coherence).sqrt())
     }
+}
+
+/// What may be said of measured points, `of` being what there are so many of: a law only where it explains them, and a peak only within
+/// what was measured.
+pub fn sentence(points: &[(f64, f64)], of: &str) -> String {
+    let Some(law) = fit(points) else {
+        return format!("no universal scalability law is fitted: it takes {POINTS_MIN} points with a throughput, and there are {}", usable(points));
+    };
+    if law.explained < EXPLAINED_MIN {
+        let explained = law.explained.max(0.0);
+        return format!("the universal scalability law explains too little of this (R² = {explained:.2}), so nothing is concluded from it");
+    }
+    let last = points.iter().map(|point| point.0).fold(1.0, f64::max);
+    let peak = match law.peak() {
+        Some(peak) if peak <= last => format!("is greatest at about {:.0} {of}", peak.max(1.0)),
+        _ => format!("still grows at {last:.0} {of}"),
+    };
+    let Law { contention, coherence, explained, .. } = law;
+    format!("universal scalability law with contention {contention:.3} and coherence {coherence:.5} (R² = {explained:.2}); throughput {peak}")
+}
+
+fn usable(points: &[(f64, f64)]) -> usize {
+    points.iter().filter(|(_, throughput)| *throughput > 0.0).count()
 }
 
 /// Fits the law to `(n, throughput)`; `None` below six points or when they fit no law.
@@ -113,5 +139,23 @@ mod tests {
         let points: Vec<_> = (1..=8).map(|n| (f64::from(n), f64::from(n) * if n % 2 == 0 { 101.0 } else { 99.0 })).collect();
         let found = fit(&points).unwrap();
         assert!(found.contention >= 0.0 && found.coherence >= 0.0 && found.explained > 0.99, "{found:?}");
+    }
+
+    /// What is said of throughputs at 1, 2, 4, … of something.
+    fn check_sentence(throughputs: &[f64], expected: &str) {
+        let points: Vec<_> = throughputs.iter().enumerate().map(|(at, x)| (f64::from(1 << at), *x)).collect();
+        let said = sentence(&points, "connections");
+        assert!(said.contains(expected), "{said}");
+    }
+
+    #[test]
+    fn only_what_the_points_carry_is_said() {
+        let law = |contention, coherence| Law { one: 100.0, contention, coherence, explained: 1.0 };
+        let throughputs = |law: Law| [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0].map(|n| law.throughput(n));
+        check_sentence(&throughputs(law(0.05, 0.001)), "is greatest at about 31 connections");
+        check_sentence(&throughputs(law(0.01, 0.000_01)), "still grows at 64 connections");
+        check_sentence(&[500.0, 80.0, 900.0, 70.0, 400.0, 950.0, 60.0], "explains too little of this (R² = ");
+        check_sentence(&[100.0, 190.0, 350.0, 600.0, 900.0], "it takes 6 points with a throughput, and there are 5");
+        check_sentence(&[100.0, 190.0, 350.0, 0.0, 900.0, 1000.0], "it takes 6 points with a throughput, and there are 5");
     }
 }

@@ -100,23 +100,26 @@ class Runner:
         return {"took": took, "cpu_seconds": processor_seconds() - processor, "elapsed_seconds": elapsed, "errors": errors}
 
     async def flood(self, seconds: float, in_flight: int) -> dict:
-        """Keeps `in_flight` calls of an asynchronous function going."""
-        calls = position = 0
+        """Keeps `in_flight` calls of an asynchronous function going.
+
+        Calls that raise are counted apart: failing fast is not throughput.
+        """
+        calls = errors = position = 0
         began = perf_counter()
 
         async def line() -> None:
-            nonlocal calls, position
+            nonlocal calls, errors, position
             while perf_counter() - began < seconds:
                 given = self.input(position)
                 position += 1
                 try:
                     await self.call(given)
+                    calls += 1
                 except Exception:
-                    pass  # an answer like any other
-                calls += 1
+                    errors += 1
 
         await asyncio.gather(*(line() for _ in range(in_flight)))
-        return {"calls": calls, "elapsed_seconds": perf_counter() - began}
+        return {"calls": calls, "errors": errors, "elapsed_seconds": perf_counter() - began}
 
     async def throw(self, calls: int, depth: int) -> dict:
         """What an error costs that is raised some calls down and caught."""
