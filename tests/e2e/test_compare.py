@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from harness.server import BIREME, eventually
@@ -142,6 +143,31 @@ def test_a_broken_side_is_said_and_results_are_kept(tmp_path, py, said):
     assert done.returncode == (0 if "differ" in said else 1)
 
 
+ALONE_JS = """
+let busy = false;
+exports.score = async ({ items }) => {
+  if (busy) throw new Error('one at a time');
+  busy = true;
+  await new Promise(setImmediate);
+  busy = false;
+  return { score: items.length };
+};
+"""
+ASYNC_PY = "import asyncio\n\nasync def score(case):\n    await asyncio.sleep(0)\n    return {'score': len(case['items'])}\n"
+
+
+def test_calls_that_fail_in_flight_are_no_throughput(tmp_path):
+    done = functions(tmp_path, js=ALONE_JS, py=ASYNC_PY)
+    assert done.returncode == 0, done.stderr
+    comparison = document(tmp_path)["comparisons"][0]
+    assert comparison["equality"]["outcome"] == "equal"
+    assert "throughput_concurrent" not in {measure["id"] for measure in comparison["measures"]}
+    assert any(remark.startswith("node: with 16 calls in flight ") and "threw that do not alone, in 12 of 12 launches" in remark for remark in comparison["remarks"]), comparison["remarks"]
+    of = {name: [launch["values"] for launch in comparison["launches"] if launch["side"] == name] for name in ("node", "python")}
+    assert not any("throughput_concurrent" in values for values in of["node"])
+    assert all(values["throughput_concurrent"] > 0 for values in of["python"])
+
+
 def test_wrong_arguments_and_files_are_said(tmp_path):
     for arguments, said in [
         (("./score.js:score", "./score.py:score"), "--input is missing"),
@@ -182,12 +208,59 @@ def test_services_are_compared(tmp_path):
     assert comparison["equality"]["outcome"] == "equal", comparison["equality"]
     if done.returncode == 0:
         assert len(comparison["launches"]) == 6 * 4
-        assert {"capacity", "memory_idle", "start_warm"} <= {measure["id"] for measure in comparison["measures"]}
-        assert {"throughput_by_concurrency", "throughput_by_workers", "warm_up"} <= {curve["id"] for curve in comparison["curves"]}
+        seen = {(error["side"], error["error"]): error["answer_right"] for error in comparison["errors"]}
+        kinds = ("throw", "rejection", "timeout", "aborted_stream", "allocation", "crash")
+        assert seen == {(side, kind): True for side in ("web", "ml") for kind in kinds}, comparison["errors"]
+        assert any("neighbours failed" in line and "answers again after" in line for line in done.stdout.splitlines())
+        assert {"capacity", "memory_idle", "start_warm", "connection_memory"} <= {measure["id"] for measure in comparison["measures"]}
+        assert {"throughput_by_concurrency", "throughput_by_workers", "latency_by_workers", "warm_up"} <= {curve["id"] for curve in comparison["curves"]}
     else:
         # A machine on which not even the generator comes to send is said to be so.
         assert "too busy" in document(tmp_path)["interrupted"] or "does not carry" in document(tmp_path)["interrupted"]
     assert not list(tmp_path.glob(".bireme-compare-*")), "nothing is left beside the configuration"
+
+
+FAULTY = f"""
+[service.fetch]
+node = "web.js"
+
+[service.http]
+node = "http.js"
+
+[service.asgi]
+python = "ml:app"
+interpreter = "{sys.executable}"
+
+[service.wsgi]
+python = "wsgi:app"
+interpreter = "{sys.executable}"
+
+[timeouts]
+response = "1s"
+""" + "".join(f'[[route]]\nmatch = "/{name}/*"\nto = "{name}"\nstrip_prefix = true\n' for name in ("fetch", "http", "asgi", "wsgi"))
+HTTP_JS = "require('node:http').createServer((req, res) => res.end('7')).listen(3000);\n"
+WSGI_PY = "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'7']\n"
+
+
+@pytest.mark.parametrize("service", ["fetch", "http", "asgi", "wsgi"])
+def test_errors_can_be_made_in_any_service_by_who_knows_the_word(serve, tmp_path, service):
+    folder = tmp_path / "faulty"
+    folder.mkdir()
+    for name, text in (("web.js", WEB), ("http.js", HTTP_JS), ("ml.py", ML), ("wsgi.py", WSGI_PY)):
+        (folder / name).write_text(text)
+    server = serve(FAULTY, folder=folder, env={"BIREME_FAULTS": "open-sesame"})
+
+    def ask(word: str, kind: str) -> int | None:
+        try:
+            return server.get(f"/{service}/7", headers={"bireme-fault": f"{word} {kind}"}).status_code
+        except httpx.TransportError:
+            return None
+
+    for kind in ("throw", "timeout", "aborted_stream", "allocation", "crash", "rejection"):
+        assert ask("open", kind) == ask("open-sesame-not", kind) == 200, "not for who guesses"
+    answers = {kind: ask("open-sesame", kind) for kind in ("throw", "timeout", "aborted_stream", "allocation", "rejection", "crash", "none")}
+    assert answers == {"throw": 500, "timeout": 504, "aborted_stream": None, "allocation": 500, "rejection": 200, "crash": 502, "none": 200}
+    server.wait_for("an error made by bireme compare")
 
 
 def test_services_that_answer_differently_get_no_verdict(tmp_path):
@@ -195,6 +268,41 @@ def test_services_that_answer_differently_get_no_verdict(tmp_path):
     done = compare(tmp_path, "web", "ml", "--requests", "requests.http", "--launch", "0.05", *SHORT, **files)
     assert "$.square: differs" in done.stdout and "GET /12: 145 and 144" in done.stdout, done.stdout + done.stderr
     assert document(tmp_path)["comparisons"][0]["measures"] == []
+
+
+LOUD_JS = """
+const { gzipSync } = require('node:zlib');
+module.exports = {
+  fetch(request) {
+    console.log('request', request.url);
+    return new Response(gzipSync('{}'), { headers: { 'content-type': 'application/json', 'content-encoding': 'gzip' } });
+  },
+};
+"""
+DEBUGGING_PY = """
+class App:
+    debug = True
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+            await send({"type": "http.response.body", "body": b"{}"})
+
+app = App()
+"""
+
+
+def test_what_tilts_a_comparison_is_said_before_it_starts(tmp_path):
+    config = SERVICES.replace("workers = 1\n", "workers = 2\n", 1).replace('python = "ml:app"', 'python = "ml:app"\nevent_loop = "asyncio"')
+    files = {"bireme_toml": config, "web_js": LOUD_JS, "ml_py": DEBUGGING_PY, "requests_http": "GET /7\n"}
+    done = compare(tmp_path, "web", "ml", "--requests", "requests.http", "--launch", "0.05", *SHORT, **files)
+    for line in ("web has 2 workers and ml has 1; give both the same number", "web: NODE_ENV is not production", "ml: it runs in debug mode: App.debug is True; turn it off",
+                 "ml: it runs on asyncio's own loop", "web prints 1.0 lines for each request, and ml 0.0; turn the logging of requests off",
+                 "web answers in gzip, and ml answers uncompressed; compress on both sides or neither"):
+        assert line in done.stderr, done.stderr
+    said = [finding["what"] for finding in document(tmp_path)["fairness"]]
+    assert any("debug mode" in what for what in said) and any("lines for each request" in what for what in said), said
+    assert "answers differ" in done.stdout, "the differing content-encoding is a difference"
 
 
 FORM_JS = """

@@ -19,6 +19,7 @@ use crate::equality::{Answer, Comparer, Likeness};
 use crate::functions::QUANTILES;
 use crate::routes::describe;
 use crate::server::{Server, ServerLauncher};
+use crate::subject::Subject;
 use crate::statistics::change_points::warm_up;
 use crate::statistics::order::{self, Which};
 use crate::statistics::{mean, median, quantile_sorted};
@@ -52,18 +53,8 @@ pub struct Said {
 /// Two services with rooms.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Broadcast {
-    /// Unique in the document.
-    pub name: String,
-    /// For people.
-    pub title: String,
-    /// What it stands for.
-    pub criterion: Option<Criterion>,
-    /// What makes it unfair and how that was avoided.
-    pub note: Option<String>,
-    /// Left and right.
-    pub sides: [Side; 2],
-    /// How each is launched.
-    pub launchers: [ServerLauncher; 2],
+    /// The two sides.
+    pub subject: Subject<ServerLauncher>,
     /// The room.
     pub room: Room,
     /// Longest wait for a message.
@@ -73,23 +64,11 @@ pub struct Broadcast {
 /// What is heard first, in two launches of each side; then launches in randomised ABBA blocks. Whatever happens, what was measured is
 /// returned.
 pub fn compare(broadcast: &Broadcast, settings: &Settings, cancel: &Cancel, watch: Watch) -> Outcome {
-    let mut comparison = Comparison {
-        name: broadcast.name.clone(),
-        title: broadcast.title.clone(),
-        criterion: broadcast.criterion,
-        note: broadcast.note.clone(),
-        sides: broadcast.sides.to_vec(),
-        equality: Equality::default(),
-        measures: Vec::new(),
-        launches: Vec::new(),
-        curves: Vec::new(),
-        errors: Vec::new(),
-        rules: Vec::new(),
-        remarks: vec![format!(
-            "{} sockets in one room; a message is sent when the last of them has heard the one before, and timed until then",
-            broadcast.room.members
-        )],
-    };
+    let mut comparison = broadcast.subject.comparison();
+    comparison.remarks = vec![format!(
+        "{} sockets in one room; a message is sent when the last of them has heard the one before, and timed until then",
+        broadcast.room.members
+    )];
     let began = Instant::now();
     let stopped = all(broadcast, settings, &mut comparison, cancel, watch).err();
     let blocks = comparison.launches.len().max(1) as f64 / 4.0;
@@ -103,7 +82,7 @@ fn all(broadcast: &Broadcast, settings: &Settings, comparison: &mut Comparison, 
     let launches = orders.len() * 4;
     let mut say = |stage: String, done: usize| {
         let left_seconds = (launches - done) as f64 * (settings.launch_seconds + 1.0);
-        watch(Progress { stage: format!("{}: {stage}", broadcast.name), done: done as f64 / launches as f64, left_seconds });
+        watch(Progress { stage: format!("{}: {stage}", broadcast.subject.name), done: done as f64 / launches as f64, left_seconds });
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
     say("comparing what is heard".to_owned(), 0);
@@ -114,7 +93,7 @@ fn all(broadcast: &Broadcast, settings: &Settings, comparison: &mut Comparison, 
     let mut traces: Vec<(Which, Trace)> = Vec::new();
     for (block, order) in orders.iter().enumerate() {
         for (position, which) in order.iter().enumerate() {
-            let name = &broadcast.sides[which.index()].name;
+            let name = &broadcast.subject.sides[which.index()].name;
             say(format!("block {} of {}, {name}", block + 1, orders.len()), comparison.launches.len());
             let since = began.elapsed().as_secs_f64();
             let (mut launch, trace) = measure(broadcast, *which, settings.launch_seconds, &runtime, cancel)?;
@@ -138,7 +117,7 @@ async fn compare_heard(
 ) -> Result<Equality, String> {
     let mut heard = Vec::new();
     for launcher in [0, 0, 1, 1] {
-        let server = Server::start(&broadcast.launchers[launcher], cancel)?;
+        let server = Server::start(&broadcast.subject.launchers[launcher], cancel)?;
         if let Some(side) = sides.get_mut(launcher).filter(|side| side.version.is_none()) {
             let name = side.name.clone();
             describe(side, &name, &server.printed());
@@ -173,7 +152,7 @@ fn measure(
     runtime: &tokio::runtime::Runtime,
     cancel: &Cancel,
 ) -> Result<(Launch, Trace), String> {
-    let server = Server::start(&broadcast.launchers[which.index()], cancel)?;
+    let server = Server::start(&broadcast.subject.launchers[which.index()], cancel)?;
     let mut values = BTreeMap::from([("start_warm".to_owned(), server.began.elapsed().as_secs_f64())]);
     let memory = || processes::memory(server.pid()).map(|bytes| bytes as f64);
     let idle = memory();
@@ -212,7 +191,7 @@ fn measure(
     let step = samples.len().div_ceil(TRACE_POINTS).max(1);
     let thin = samples.chunks(step).map(|chunk| (chunk[0].0, median(&chunk.iter().map(|sample| sample.1).collect::<Vec<_>>())));
     let trace = Trace { latency: thin.collect(), memory: sizes };
-    let side = broadcast.sides[which.index()].name.clone();
+    let side = broadcast.subject.sides[which.index()].name.clone();
     let launch = Launch { side, block: 0, position: 0, began_seconds: 0.0, values, warm_up, latency: Some(latency), void: None };
     Ok((launch, trace))
 }
@@ -311,7 +290,7 @@ fn curves(broadcast: &Broadcast, launches: &[Launch], traces: &[(Which, Trace)])
     let mut distribution = Vec::new();
     let (mut latency, mut memory) = (Vec::new(), Vec::new());
     for which in [Which::Left, Which::Right] {
-        let side = &broadcast.sides[which.index()].name;
+        let side = &broadcast.subject.sides[which.index()].name;
         let of_side = launches.iter().filter(|launch| launch.side == *side);
         let all: Vec<&Distribution> = of_side.filter_map(|launch| launch.latency.as_ref()).collect();
         if !all.is_empty() {

@@ -9,7 +9,9 @@ pub mod code;
 pub mod condition;
 pub mod document;
 pub mod equality;
+pub mod fairness;
 pub mod functions;
+pub mod limited;
 pub mod load;
 pub mod machine;
 pub mod measures;
@@ -20,6 +22,7 @@ pub mod routes;
 pub mod server;
 pub mod shadow;
 pub mod statistics;
+pub mod subject;
 pub mod suite;
 pub mod table;
 

@@ -106,6 +106,11 @@ impl Server {
         self.child.id()
     }
 
+    /// What it printed since this was last asked.
+    pub fn take_printed(&self) -> String {
+        std::mem::take(&mut *self.lines.lock().unwrap_or_else(PoisonError::into_inner)).join("\n")
+    }
+
     /// What it printed last.
     pub fn printed(&self) -> String {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).join("\n")

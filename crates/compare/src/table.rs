@@ -1,6 +1,6 @@
 //! What the terminal shows: a table with verdicts. Pure.
 
-use crate::document::{Comparison, DifferenceClass, Document, Measure, Outcome, Summary, Unit};
+use crate::document::{Comparison, DifferenceClass, Document, InjectedError, Measure, Outcome, Summary, Unit};
 use crate::measures::spoken;
 
 /// Everything a person should read, without the report.
@@ -34,14 +34,33 @@ fn one(comparison: &Comparison) -> String {
         out.push_str(&columns(std::iter::once(head).chain(rows).collect()));
     }
     for error in comparison.errors.iter().filter(|error| error.injected) {
-        let recovery = error.recovery_seconds.map(|s| format!(", answers again after {}", quantity(s, Unit::Seconds)));
-        let answer = error.answer.as_deref().unwrap_or("nothing");
-        out.push_str(&format!("  {} {}: {answer}{}\n", error.side, error.error, recovery.unwrap_or_default()));
+        out.push_str(&format!("  {}\n", error_line(error)));
     }
     for line in comparison.rules.iter().chain(&comparison.remarks) {
         out.push_str(&format!("  {line}\n"));
     }
     out
+}
+
+/// One line of the error matrix.
+fn error_line(error: &InjectedError) -> String {
+    let mut line = format!("{} {}: {}", error.side, error.error, error.answer.as_deref().unwrap_or("nothing"));
+    if let Some(right) = error.answer_right {
+        line.push_str(if right { " (right)" } else { " (wrong)" });
+    }
+    if let Some((failed, all)) = error.neighbours_failed {
+        line.push_str(&format!(", {failed} of {all} neighbours failed"));
+    }
+    if let Some(tied) = error.stack_tied {
+        line.push_str(if tied { ", its stack names the request" } else { ", no stack that names the request" });
+    }
+    if let Some(seconds) = error.recovery_seconds {
+        line.push_str(&format!(", answers again after {}", quantity(seconds, Unit::Seconds)));
+    }
+    if let Some(remark) = &error.remark {
+        line.push_str(&format!("; {remark}"));
+    }
+    line
 }
 
 fn name(comparison: &Comparison, at: usize) -> String {
@@ -144,6 +163,23 @@ fn columns(rows: Vec<[String; 4]>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_is_told_in_one_line() {
+        let error = InjectedError {
+            side: "web".to_owned(),
+            error: "crash".to_owned(),
+            injected: true,
+            answer: Some("status 502".to_owned()),
+            answer_right: Some(true),
+            neighbours_failed: Some((1, 38)),
+            stack_tied: Some(false),
+            recovery_seconds: Some(0.25),
+            remark: None,
+        };
+        let expected = "web crash: status 502 (right), 1 of 38 neighbours failed, no stack that names the request, answers again after 250 ms";
+        assert_eq!(error_line(&error), expected);
+    }
 
     #[test]
     fn quantities_have_three_digits_and_a_fitting_unit() {

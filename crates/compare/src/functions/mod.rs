@@ -8,11 +8,12 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::document::{
-    Axis, Comparison, Criterion, Curve, Distribution, Equality, Launch, Outcome as Answers, Series, Settings, Side, Unit, WarmUpClass,
+    Axis, Comparison, Criterion, Curve, Distribution, Launch, Outcome as Answers, Series, Settings, Unit, WarmUpClass,
 };
 use crate::equality::{Answer, Comparer, Likeness};
 use crate::statistics::order::{self, Which};
 use crate::statistics::{median, quantile};
+use crate::subject::Subject;
 use crate::table::quantity;
 use crate::{Cancel, Outcome, Progress, Watch, measures};
 
@@ -32,18 +33,8 @@ const PERCENTILE_CALLS: usize = launch::PERCENTILE_CALLS;
 /// Two functions and their input.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Functions {
-    /// Unique in the document.
-    pub name: String,
-    /// For people.
-    pub title: String,
-    /// What it stands for.
-    pub criterion: Option<Criterion>,
-    /// What makes it unfair and how that was avoided.
-    pub note: Option<String>,
-    /// Left and right.
-    pub sides: [Side; 2],
-    /// How each is launched.
-    pub launchers: [Launcher; 2],
+    /// The two sides.
+    pub subject: Subject<Launcher>,
     /// A file of JSON values, one a line.
     pub cases: PathBuf,
     /// How answers are compared.
@@ -84,6 +75,11 @@ fn mix_rules(comparison: &mut Comparison) {
     comparison.rules.extend(rules);
 }
 
+/// `12%`, `0.4%`.
+fn percent(part: f64) -> String {
+    if part < 0.1 { format!("{:.1}%", part * 100.0) } else { format!("{:.0}%", part * 100.0) }
+}
+
 struct Run<'a> {
     functions: &'a Functions,
     settings: &'a Settings,
@@ -92,6 +88,8 @@ struct Run<'a> {
     began: Instant,
     measuring_since: Instant,
     launches_done: usize,
+    /// What these took; what comes after them does not count.
+    launches_took: Duration,
     comparison: Comparison,
     how: [How; 2],
     traces: Vec<(Which, Trace)>,
@@ -99,20 +97,7 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn new(functions: &'a Functions, settings: &'a Settings, cancel: &'a Cancel, watch: Watch<'a>) -> Run<'a> {
-        let comparison = Comparison {
-            name: functions.name.clone(),
-            title: functions.title.clone(),
-            criterion: functions.criterion,
-            note: functions.note.clone(),
-            sides: functions.sides.to_vec(),
-            equality: Equality::default(),
-            measures: Vec::new(),
-            launches: Vec::new(),
-            curves: Vec::new(),
-            errors: Vec::new(),
-            rules: Vec::new(),
-            remarks: Vec::new(),
-        };
+        let comparison = functions.subject.comparison();
         let now = Instant::now();
         Run {
             functions,
@@ -122,6 +107,7 @@ impl<'a> Run<'a> {
             began: now,
             measuring_since: now,
             launches_done: 0,
+            launches_took: Duration::ZERO,
             comparison,
             how: [How::default(); 2],
             traces: Vec::new(),
@@ -167,7 +153,7 @@ impl<'a> Run<'a> {
         let limit = Duration::from_secs_f64((self.settings.launch_seconds * EQUALITY_LAUNCHES).max(1.0));
         let mut runners = Vec::new();
         for which in [Which::Left, Which::Left, Which::Right, Which::Right] {
-            runners.push(Runner::launch(&self.functions.launchers[which.index()], self.cancel)?);
+            runners.push(Runner::launch(&self.functions.subject.launchers[which.index()], self.cancel)?);
         }
         let mut cases = 0;
         for runner in &mut runners {
@@ -222,7 +208,7 @@ impl<'a> Run<'a> {
         self.say("finding the length of a call", 0.0);
         let mut shortest = f64::INFINITY;
         for which in [Which::Left, Which::Right] {
-            let mut runner = Runner::launch(&self.functions.launchers[which.index()], self.cancel)?;
+            let mut runner = Runner::launch(&self.functions.subject.launchers[which.index()], self.cancel)?;
             runner.load(&self.functions.cases)?;
             let how = self.how[which.index()];
             let seconds = (self.settings.launch_seconds / 4.0).min(0.5);
@@ -245,10 +231,10 @@ impl<'a> Run<'a> {
         let launches = orders.len() * 4;
         for (block, order) in orders.iter().enumerate() {
             for (position, which) in order.iter().enumerate() {
-                let name = &self.functions.sides[which.index()].name;
+                let name = &self.functions.subject.sides[which.index()].name;
                 let stage = format!("block {} of {}, {name}", block + 1, orders.len());
                 self.say(&stage, self.launches_done as f64 / launches as f64);
-                let launcher = &self.functions.launchers[which.index()];
+                let launcher = &self.functions.subject.launchers[which.index()];
                 let place = (u32::try_from(block).unwrap_or(u32::MAX), u32::try_from(position).unwrap_or(u32::MAX));
                 let seconds = self.settings.launch_seconds;
                 let since = self.began.elapsed().as_secs_f64();
@@ -259,6 +245,7 @@ impl<'a> Run<'a> {
                 self.comparison.launches.push(launch);
                 self.traces.push((*which, trace));
                 self.launches_done += 1;
+                self.launches_took = self.measuring_since.elapsed();
             }
         }
         Ok(())
@@ -278,12 +265,12 @@ impl<'a> Run<'a> {
         for round in 0..rounds {
             self.say("resting for 30 s", 1.0);
             let seconds = self.settings.launch_seconds.min(5.0);
-            let rested = launch::rest(&self.functions.launchers, &self.functions.cases, self.how, seconds, self.cancel)?;
+            let rested = launch::rest(&self.functions.subject.launchers, &self.functions.cases, self.how, seconds, self.cancel)?;
             for (which, bytes) in [Which::Left, Which::Right].into_iter().zip(rested) {
                 let values = bytes.map(|bytes| ("memory_after".to_owned(), bytes as f64)).into_iter().collect();
                 // Two rounds make a block, as a block has two launches of each side.
                 self.comparison.launches.push(Launch {
-                    side: self.functions.sides[which.index()].name.clone(),
+                    side: self.functions.subject.sides[which.index()].name.clone(),
                     block: round / 2,
                     position: round % 2 * 2 + which.index() as u32,
                     began_seconds: self.began.elapsed().as_secs_f64(),
@@ -298,7 +285,7 @@ impl<'a> Run<'a> {
     }
 
     fn draw_curves(&mut self) {
-        let names = [0, 1].map(|at| self.functions.sides[at].name.clone());
+        let names = [0, 1].map(|at| self.functions.subject.sides[at].name.clone());
         let seconds = |title: &str, logarithmic| Axis { title: title.to_owned(), unit: Unit::Seconds, logarithmic };
         let mut distribution = Vec::new();
         for name in &names {
@@ -350,6 +337,16 @@ impl<'a> Run<'a> {
                 side.facts.push("asynchronous".to_owned());
             }
             let of_side = || comparison.launches.iter().filter(|launch| launch.side == side.name);
+            let failed: Vec<f64> = of_side().filter_map(|launch| launch.values.get(launch::FAILED_IN_FLIGHT).copied()).collect();
+            if !failed.is_empty() {
+                comparison.remarks.push(format!(
+                    "{}: with 16 calls in flight {} of them threw that do not alone, in {} of {} launches, which have no throughput in flight",
+                    side.name,
+                    percent(median(&failed)),
+                    failed.len(),
+                    of_side().count()
+                ));
+            }
             let is = |class| move |launch: &&Launch| launch.warm_up.as_ref().is_some_and(|w| w.class == class);
             for (class, what) in [
                 (WarmUpClass::NoSteadyState, "came to no steady state; their second half was taken"),
@@ -382,7 +379,7 @@ impl<'a> Run<'a> {
 
     fn block_seconds(&self) -> f64 {
         let launches = self.launches_done.max(1) as f64;
-        self.measuring_since.elapsed().as_secs_f64() / launches * 4.0
+        self.launches_took.as_secs_f64() / launches * 4.0
     }
 
     fn say(&mut self, stage: &str, done: f64) {
@@ -391,6 +388,6 @@ impl<'a> Run<'a> {
             0 => planned,
             done => (f64::from(self.settings.blocks) * 4.0 - done as f64) * self.block_seconds() / 4.0,
         };
-        (self.watch)(Progress { stage: format!("{}: {stage}", self.functions.name), done, left_seconds });
+        (self.watch)(Progress { stage: format!("{}: {stage}", self.functions.subject.name), done, left_seconds });
     }
 }

@@ -24,7 +24,7 @@ const FIELDS_PASSED_OVER: [&str; 10] = [
 pub fn compare(routes: &Routes, settings: &Settings, sides: &mut [Side], cancel: &Cancel) -> Result<Equality, String> {
     let mut servers = Vec::new();
     for launcher in [0, 0, 1, 1] {
-        servers.push(Server::start(&routes.launchers[launcher], cancel)?);
+        servers.push(Server::start(&routes.subject.launchers[launcher], cancel)?);
     }
     for ((side, service), server) in sides.iter_mut().zip(&routes.services).zip([&servers[0], &servers[2]]) {
         describe(side, service, &server.printed());

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use super::{Routes, launch};
 use crate::document::{Axis, Comparison, Criterion, Curve, Launch, Series, Settings, Unit};
 use crate::functions::QUANTILES;
-use crate::load::connection::Connection;
 use crate::load::{self, Trial};
 use crate::server::Server;
 use crate::statistics::order::Which;
@@ -16,8 +15,8 @@ use crate::{Cancel, machine, processes};
 const POINTS_MAX: usize = 200;
 /// Connections at which throughput is measured; six or more, for the scalability law.
 const CONCURRENCIES: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
-/// Connections held to see what one costs.
-const HELD: usize = 200;
+/// Cores below which scaling with them is not judged: the generator and the front need some of their own.
+const CORES_FOR_SCALING: u32 = 4;
 /// Connections that load the workers.
 const WORKERS_LOAD: usize = 32;
 /// What "30 s after" means.
@@ -80,23 +79,15 @@ pub fn concurrency(
     comparison: &mut Comparison,
     cancel: &Cancel,
 ) -> Result<(), String> {
-    let (server, _) = launch::start(routes, &routes.launchers[which.index()], cancel)?;
+    let (server, _) = launch::start(routes, &routes.subject.launchers[which.index()], cancel)?;
     let (mut throughput, mut latency) = (Vec::new(), Vec::new());
     for connections in CONCURRENCIES {
         let measured = load::run(server.address, &routes.requests, &closed(routes, settings, connections), cancel)?;
         throughput.push((connections as f64, measured.throughput()));
         latency.push((connections as f64, measured.at(0.5)));
     }
-    let side = &routes.sides[which.index()].name;
-    let law = scalability::fit(&throughput).map(|law| {
-        let peak = law.peak().map_or("grows on".to_owned(), |peak| format!("is greatest at {peak:.0} connections"));
-        format!(
-            "{side}: universal scalability law with contention {:.3} and coherence {:.5} ({:.0}% explained); throughput {peak}",
-            law.contention,
-            law.coherence,
-            law.explained * 100.0
-        )
-    });
+    let side = &routes.subject.sides[which.index()].name;
+    let law = format!("{side}: {}", scalability::sentence(&throughput, "connections"));
     let x = || axis("connections", Unit::Count, true);
     let lines = [
         ("throughput_by_concurrency", "Throughput against concurrency", axis("throughput", Unit::PerSecond, false), throughput),
@@ -106,72 +97,65 @@ pub fn concurrency(
         let curve = curve(comparison, id, title, Criterion::Scalability, x(), y);
         curve.series.push(Series { side: side.clone(), label: "closed loop".to_owned(), points });
         if id.starts_with("throughput") {
-            let remarks = curve.remark.take().into_iter().chain(law.clone());
-            curve.remark = Some(remarks.collect::<Vec<_>>().join(". ")).filter(|remark| !remark.is_empty());
+            let remarks = curve.remark.take().into_iter().chain([law.clone()]);
+            curve.remark = Some(remarks.collect::<Vec<_>>().join(". "));
         }
     }
     Ok(())
 }
 
-/// Throughput of 1 worker and more, up to the cores there are.
+/// Throughput and latency of 1 worker and more, up to the cores there are.
 pub fn workers(routes: &Routes, settings: &Settings, comparison: &mut Comparison, cancel: &Cancel) -> Result<(), String> {
     let cores = machine::cores();
     for which in [Which::Left, Which::Right] {
-        let mut points = Vec::new();
+        let (mut throughput, mut latency) = (Vec::new(), Vec::new());
         for workers in 1..=cores {
-            let mut launcher = routes.launchers[which.index()].clone();
+            let mut launcher = routes.subject.launchers[which.index()].clone();
             launcher.arguments.extend(["--set".into(), format!("service.{}.workers={workers}", routes.services[which.index()]).into()]);
             let (server, _) = launch::start(routes, &launcher, cancel)?;
             let trial = closed(routes, settings, WORKERS_LOAD);
             // Once for the workers to have seen every request.
             load::run(server.address, &routes.requests, &trial, cancel)?;
             let measured = load::run(server.address, &routes.requests, &trial, cancel)?;
-            points.push((f64::from(workers), measured.throughput()));
+            throughput.push((f64::from(workers), measured.throughput()));
+            latency.push((f64::from(workers), measured.at(0.5)));
         }
-        let (x, y) = (axis("workers", Unit::Count, false), axis("throughput", Unit::PerSecond, false));
-        let curve = curve(comparison, "throughput_by_workers", "Throughput against workers", Criterion::Scalability, x, y);
-        curve.series.push(Series { side: routes.sides[which.index()].name.clone(), label: String::new(), points });
-        curve.remark = (cores < 4).then(|| {
-            format!("{cores} cores, shared with the load generator and the front, are too few for a verdict on scaling with cores; none is given")
-        });
+        let side = &routes.subject.sides[which.index()].name;
+        let remark = workers_remark(cores, side, &throughput);
+        let lines = [
+            ("throughput_by_workers", "Throughput against workers", axis("throughput", Unit::PerSecond, false), throughput),
+            ("latency_by_workers", "p50 latency against workers, 32 connections", axis("latency", Unit::Seconds, true), latency),
+        ];
+        for (id, title, y, points) in lines {
+            let curve = curve(comparison, id, title, Criterion::Scalability, axis("workers", Unit::Count, false), y);
+            curve.series.push(Series { side: side.clone(), label: String::new(), points });
+            if id.starts_with("throughput") {
+                // What holds for both is said once.
+                let known = curve.remark.take().filter(|known| Some(known) != remark.as_ref());
+                curve.remark = known.into_iter().chain(remark.clone()).reduce(|all, one| format!("{all}. {one}"));
+            }
+        }
     }
     Ok(())
 }
 
-/// What a held connection costs, all processes of the service together.
-pub fn connections(routes: &Routes, which: Which, comparison: &mut Comparison, cancel: &Cancel) -> Result<(), String> {
-    let (server, _) = launch::start(routes, &routes.launchers[which.index()], cancel)?;
-    let before = processes::memory(server.pid());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
-    let after = runtime.block_on(async {
-        let mut held = Vec::new();
-        for _ in 0..HELD {
-            let mut connection = Connection::open(server.address).await.ok()?;
-            let ask = connection.exchange(&routes.requests[0], false);
-            tokio::time::timeout(routes.timeout, ask).await.ok()?.ok()?;
-            held.push(connection);
-        }
-        processes::memory(server.pid())
-    });
-    let side = routes.sides[which.index()].name.clone();
-    match (before, after) {
-        (Some(before), Some(after)) => {
-            let bytes = after.saturating_sub(before) as f64 / HELD as f64;
-            comparison.remarks.push(format!(
-                "{side}: {HELD} connections held, each after one request, took {:.1} KiB each, of front and workers together",
-                bytes / 1024.0
-            ));
-        }
-        _ => comparison.remarks.push(format!("{side}: {HELD} connections could not be held and measured")),
+/// What scaling with workers may be said to be, by the cores there are.
+fn workers_remark(cores: u32, side: &str, points: &[(f64, f64)]) -> Option<String> {
+    match cores {
+        ..CORES_FOR_SCALING => Some(format!(
+            "{cores} cores, shared with the load generator and the front, are too few for a verdict on scaling with cores; none is given"
+        )),
+        // One to five points draw a line and carry no law.
+        _ if points.len() < scalability::POINTS_MIN => None,
+        _ => Some(format!("{side}: {}", scalability::sentence(points, "workers"))),
     }
-    Ok(())
 }
 
 /// Memory 30 s after load, of a launch of each side side by side.
 pub fn rest(routes: &Routes, settings: &Settings, comparison: &mut Comparison, cancel: &Cancel) -> Result<(), String> {
     let mut servers = Vec::new();
     for which in [Which::Left, Which::Right] {
-        let (server, _) = launch::start(routes, &routes.launchers[which.index()], cancel)?;
+        let (server, _) = launch::start(routes, &routes.subject.launchers[which.index()], cancel)?;
         load::run(server.address, &routes.requests, &closed(routes, settings, 8), cancel)?;
         servers.push((which, server));
     }
@@ -185,7 +169,7 @@ pub fn rest(routes: &Routes, settings: &Settings, comparison: &mut Comparison, c
     for (which, server) in &servers {
         let bytes = processes::memory(Server::pid(server));
         comparison.launches.push(Launch {
-            side: routes.sides[which.index()].name.clone(),
+            side: routes.subject.sides[which.index()].name.clone(),
             block: settings.blocks,
             position: which.index() as u32,
             began_seconds: 0.0,
@@ -198,10 +182,15 @@ pub fn rest(routes: &Routes, settings: &Settings, comparison: &mut Comparison, c
     Ok(())
 }
 
+/// Length of a closed loop.
+pub fn closed_seconds(settings: &Settings) -> f64 {
+    (settings.launch_seconds / 10.0).clamp(0.1, 2.0)
+}
+
 fn closed(routes: &Routes, settings: &Settings, connections: usize) -> Trial {
     Trial {
         rate: None,
-        seconds: (settings.launch_seconds / 10.0).clamp(0.1, 2.0),
+        seconds: closed_seconds(settings),
         connections_max: connections,
         timeout: routes.timeout,
         seed: settings.seed,

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{Routes, ServiceLevel, answers, steady_and_peak};
+use super::{Routes, ServiceLevel, answers, connections, steady_and_peak};
 use crate::document::{Distribution, Effort, Launch, Settings};
 use crate::functions::QUANTILES;
 use crate::load::{self, Measured, Trial, null::Ceiling};
 use crate::measures::{key, key_at_least};
 use crate::server::Server;
 use crate::statistics::change_points::warm_up;
+use crate::statistics::median;
 use crate::statistics::order::Which;
 use crate::{Cancel, processes};
 
@@ -20,6 +21,11 @@ const FAILED_PART_MAX: f64 = 0.001;
 const RATE_FIRST: f64 = 25.0;
 /// Steps that halve the interval in which the capacity lies.
 const BISECTIONS: usize = 4;
+/// Shortest trial of a capacity: below, chance decides.
+const TRIAL_SECONDS_MIN: f64 = 0.15;
+/// By how much of a trial answers may come later at its end than at its beginning. A rate that is a tenth too high makes them that late,
+/// long before p99 of a short trial leaves the service level.
+const BEHIND_PART_MAX: f64 = 0.08;
 /// Part of the generator's ceiling up to which a capacity is the server's.
 const CEILING_PART: f64 = 0.8;
 
@@ -65,7 +71,7 @@ pub fn measure(
     number: usize,
     cancel: &Cancel,
 ) -> Result<MeasuredLaunch, String> {
-    let launcher = &routes.launchers[which.index()];
+    let launcher = &routes.subject.launchers[which.index()];
     let seed = settings.seed.wrapping_add(number as u64);
     let mut values = BTreeMap::new();
     if settings.effort != Effort::Quick {
@@ -78,6 +84,12 @@ pub fn measure(
     values.insert("start_warm".to_owned(), started);
     values.extend(processes::memory(server.pid()).map(|bytes| ("memory_idle".to_owned(), bytes as f64)));
     let mut void = Vec::new();
+    match connections::held(routes, &server) {
+        Ok(bytes) => {
+            values.insert(key("connection_memory", connections::CONDITION), bytes);
+        }
+        Err(why) => void.push(format!("memory of held connections: {why}")),
+    }
     let mut launch = Launch {
         side: launcher.name.clone(),
         block: 0,
@@ -101,7 +113,7 @@ pub fn measure(
         launch.warm_up = warm_up(&warm.trace);
         trace.latency = warm.trace;
         let (mut answered, busy) = (0, processes::processor_time(server.pid()));
-        for (condition, rate, part) in conditions(rates, settings.effort) {
+        for (condition, rate, part) in conditions(rates, settings.effort, &workers(routes)) {
             let measured = load::run(server.address, &routes.requests, &trial(rate, part), cancel)?;
             answered += measured.good;
             match judge(&measured) {
@@ -124,7 +136,11 @@ pub fn measure(
         let found = bisect(
             (rates.own * 0.5, rates.own * 1.5),
             rates.ceiling,
-            |rate| carried(routes, &server, &trial(rate, 0.07), cancel),
+            |rate| {
+                let trial = trial(rate, 0.07);
+                let seconds = trial.seconds.max(TRIAL_SECONDS_MIN);
+                carried(routes, &server, &Trial { seconds, ..trial }, cancel)
+            },
         )?;
         values.insert("capacity".to_owned(), found.rate);
         if found.at_least {
@@ -144,12 +160,12 @@ pub fn measure(
 }
 
 /// What latency is measured at: name, requests a second, part of the launch.
-fn conditions(rates: &Rates, effort: Effort) -> Vec<(String, f64, f64)> {
+fn conditions(rates: &Rates, effort: Effort, workers: &str) -> Vec<(String, f64, f64)> {
     let shared = |percent: f64, part: f64| {
         let rate = rates.smaller * percent / 100.0;
-        (format!("{} requests/s, {percent:.0}% of the smaller capacity", rounded(rate)), rate, part)
+        (format!("{} requests/s, {percent:.0}% of the smaller capacity{workers}", rounded(rate)), rate, part)
     };
-    let own = ("70% of its own capacity".to_owned(), rates.own * 0.7, 0.17);
+    let own = (format!("70% of its own capacity{workers}"), rates.own * 0.7, 0.17);
     match effort {
         // Few requests come in the little time of a quick run; two rates get them all.
         Effort::Quick => vec![shared(50.0, 0.25), own],
@@ -157,8 +173,18 @@ fn conditions(rates: &Rates, effort: Effort) -> Vec<(String, f64, f64)> {
     }
 }
 
+/// `, 1 worker`, where both have as many.
+fn workers(routes: &Routes) -> String {
+    let [left, right] = &routes.subject.sides;
+    match left.workers.filter(|_| left.workers == right.workers) {
+        Some(1) => ", 1 worker".to_owned(),
+        Some(count) => format!(", {count} workers"),
+        None => String::new(),
+    }
+}
+
 /// Two digits: the pilot knows it no better.
-fn rounded(rate: f64) -> String {
+pub fn rounded(rate: f64) -> String {
     let step = 10_f64.powf(rate.max(1.0).log10().floor() - 1.0);
     format!("{:.0}", (rate / step).round() * step)
 }
@@ -193,7 +219,7 @@ fn distribution(measured: &Measured) -> Distribution {
 }
 
 /// Whether a rate is carried within the service level; the second value tells that the generator could not keep up.
-fn carried(
+pub fn carried(
     routes: &Routes,
     server: &Server,
     trial: &Trial,
@@ -201,10 +227,21 @@ fn carried(
 ) -> Result<(bool, bool), String> {
     let measured = load::run(server.address, &routes.requests, trial, cancel)?;
     let ServiceLevel { p99_seconds } = routes.service_level;
-    // An answer that comes long after the trial's end was not carried at this rate.
-    let in_time = measured.elapsed.as_secs_f64() < trial.seconds + p99_seconds.max(0.1 * trial.seconds);
+    let in_time = behind(&measured.trace) < BEHIND_PART_MAX * trial.seconds;
     let good = measured.overrun.is_none() && measured.failed_part() <= FAILED_PART_MAX && in_time && measured.at(0.99) < p99_seconds;
     Ok((good, !good && measured.late().is_some()))
+}
+
+/// How much later answers came in the trial's last fifth than in its first: a queue that grows shows here, whatever its length yet.
+fn behind(trace: &[(f64, f64)]) -> f64 {
+    let mut by_send = trace.to_vec();
+    by_send.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let fifth = by_send.len() / 5;
+    if fifth == 0 {
+        return 0.0;
+    }
+    let typical = |part: &[(f64, f64)]| median(&part.iter().map(|answer| answer.1).collect::<Vec<_>>());
+    typical(&by_send[by_send.len() - fifth..]) - typical(&by_send[..fifth])
 }
 
 /// The pilot's capacity: doubled until it is too much, then bisected.
@@ -233,7 +270,7 @@ pub fn capacity_by_doubling(
     if rate <= RATE_FIRST {
         return Err(format!(
             "{} does not carry even {RATE_FIRST} requests/s at {}; name a lower level with --service-level",
-            routes.sides.iter().map(|side| side.name.as_str()).collect::<Vec<_>>().join(" or "),
+            routes.subject.sides.iter().map(|side| side.name.as_str()).collect::<Vec<_>>().join(" or "),
             routes.service_level
         ));
     }
@@ -248,6 +285,9 @@ fn bisect(
 ) -> Result<Capacity, String> {
     let limit = ceiling * CEILING_PART;
     let mut generator = false;
+    // Beyond its ceiling the generator cannot tell.
+    high = high.min(ceiling);
+    low = low.min(high);
     for _ in 0..BISECTIONS {
         let rate = (low + high) / 2.0;
         match carried(rate)? {
@@ -259,4 +299,40 @@ fn bisect(
         }
     }
     Ok(Capacity { rate: low, at_least: generator || low > limit })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_that_grows_is_seen_while_it_is_short() {
+        let answers = |late: fn(f64) -> f64| (0..1000).map(|n| f64::from(n) / 5000.0).map(|at| (at, late(at))).collect::<Vec<_>>();
+        // 0.2 s at a rate a fifth too high: every answer is later than the one before, by 40 ms in the end.
+        assert!(behind(&answers(|at| 0.002 + 0.2 * at)) > BEHIND_PART_MAX * 0.2);
+        // A tail that is there all the time is none.
+        assert!(behind(&answers(|at| if (at * 5000.0) as u32 % 50 == 0 { 0.045 } else { 0.002 })) < 1e-9);
+        assert_eq!(behind(&[]), 0.0);
+    }
+
+    /// A back end that carries `truth`, found between `low` and `high` by a generator with this ceiling.
+    fn check_bisect(truth: f64, (low, high): (f64, f64), ceiling: f64, expected: (f64, f64), at_least: bool) {
+        let found = bisect((low, high), ceiling, |rate| Ok((rate <= truth, false))).unwrap();
+        assert!(found.rate >= expected.0 && found.rate <= expected.1 && found.at_least == at_least, "{} for {truth}", found.rate);
+    }
+
+    #[test]
+    fn a_capacity_is_bisected_and_never_beyond_the_generator() {
+        check_bisect(800.0, (500.0, 1500.0), 64_000.0, (700.0, 800.0), false);
+        check_bisect(200_000.0, (60_000.0, 180_000.0), 64_000.0, (60_000.0, 64_000.0), true);
+        check_bisect(200_000.0, (90_000.0, 180_000.0), 64_000.0, (64_000.0, 64_000.0), true);
+    }
+
+    #[test]
+    fn a_generator_that_was_late_makes_it_at_least() {
+        let found = bisect((500.0, 1500.0), 64_000.0, |rate| Ok((rate <= 800.0, rate > 1_000.0))).unwrap();
+        assert!(!found.at_least || found.rate < 1_000.0);
+        let found = bisect((500.0, 1500.0), 64_000.0, |rate| Ok((rate < 1_000.0, rate >= 1_000.0))).unwrap();
+        assert!(found.at_least && found.rate < 1_000.0);
+    }
 }

@@ -2,44 +2,37 @@
 
 mod answers;
 mod curves;
+mod connections;
 mod errors;
 mod launch;
+mod least_memory;
 mod rebind;
 mod replay;
 
 use std::time::{Duration, Instant};
 
-use crate::document::{Comparison, Criterion, Equality, Launch, Outcome as Answers, Settings, Side};
+use crate::document::{Comparison, Effort, Launch, Outcome as Answers, Settings, VerdictKind};
 use crate::equality::Likeness;
 use crate::load::connection::Request;
 use crate::load::null::{self, Ceiling};
 use crate::measures::spoken;
 use crate::server::{Server, ServerLauncher};
+use crate::subject::Subject;
 use crate::statistics::order::{self, Which};
 use crate::statistics::verdict::short;
 use crate::statistics::{median, quantile};
 use crate::{Cancel, Outcome, Progress, Watch, measures};
 
 pub use answers::{describe, of_parts};
-pub use errors::{Expected, Injection};
+pub use errors::{Expected, Injection, Injections};
 pub use replay::Recording;
 use launch::Rates;
 
 /// Two services and what they are asked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Routes {
-    /// Unique in the document.
-    pub name: String,
-    /// For people.
-    pub title: String,
-    /// What it stands for.
-    pub criterion: Option<Criterion>,
-    /// What makes it unfair and how that was avoided.
-    pub note: Option<String>,
-    /// Left and right.
-    pub sides: [Side; 2],
-    /// How each is launched.
-    pub launchers: [ServerLauncher; 2],
+    /// The two sides.
+    pub subject: Subject<ServerLauncher>,
     /// The services' names in their configuration.
     pub services: [String; 2],
     /// What is asked, in turn.
@@ -50,8 +43,8 @@ pub struct Routes {
     pub likeness: Likeness,
     /// When a rate counts as carried.
     pub service_level: ServiceLevel,
-    /// Errors that the services offer to make.
-    pub injections: Vec<Injection>,
+    /// Errors that the services make when asked.
+    pub injections: Injections,
     /// Longest wait for an answer.
     pub timeout: Duration,
     /// Open connections of the generator.
@@ -91,22 +84,20 @@ fn run(
     watch: Watch,
     all: impl FnOnce(&mut Run<'_>) -> Result<(), String>,
 ) -> Outcome {
-    let comparison = Comparison {
-        name: routes.name.clone(),
-        title: routes.title.clone(),
-        criterion: routes.criterion,
-        note: routes.note.clone(),
-        sides: routes.sides.to_vec(),
-        equality: Equality::default(),
-        measures: Vec::new(),
-        launches: Vec::new(),
-        curves: Vec::new(),
-        errors: Vec::new(),
-        rules: Vec::new(),
-        remarks: Vec::new(),
-    };
+    let comparison = routes.subject.comparison();
     let now = Instant::now();
-    let mut run = Run { routes, settings, cancel, watch, began: now, measuring_since: now, launches_done: 0, comparison };
+    let mut run = Run {
+        routes,
+        settings,
+        cancel,
+        watch,
+        began: now,
+        measuring_since: now,
+        launches_done: 0,
+        launches_took: Duration::ZERO,
+        after_seconds: 0.0,
+        comparison,
+    };
     let stopped = all(&mut run).err();
     let block_seconds = run.block_seconds();
     let mut comparison = run.comparison;
@@ -122,17 +113,22 @@ struct Run<'a> {
     began: Instant,
     measuring_since: Instant,
     launches_done: usize,
+    /// What these took; what comes after them does not count.
+    launches_took: Duration,
+    /// About what comes after them takes.
+    after_seconds: f64,
     comparison: Comparison,
 }
 
 impl Run<'_> {
     fn all(&mut self) -> Result<(), String> {
+        self.after_seconds = after_seconds(self.settings);
         self.say("comparing answers", 0.0);
         self.comparison.equality = answers::compare(self.routes, self.settings, &mut self.comparison.sides, self.cancel)?;
-        self.inject_errors()?;
         if self.comparison.equality.outcome == Answers::Different {
             return Ok(());
         }
+        self.inject_errors()?;
         self.say("calibrating the load generator", 0.0);
         let ceiling = null::calibrate((self.settings.launch_seconds / 10.0).clamp(0.1, 1.0), self.settings.seed, self.cancel)?;
         self.comparison.remarks.push(format!(
@@ -145,7 +141,8 @@ impl Run<'_> {
         let measured = self.measure_blocks(&rates);
         self.remark_void();
         measured?;
-        self.draw_curves()
+        self.draw_curves()?;
+        self.measure_memory_limit(&rates)
     }
 
     /// A launch of each side that counts for nothing, to find the rates of those that count.
@@ -153,7 +150,7 @@ impl Run<'_> {
         let mut capacities = [0.0; 2];
         for which in [Which::Left, Which::Right] {
             self.say(&format!("finding the capacity of {}", self.name(which)), 0.0);
-            let server = Server::start(&self.routes.launchers[which.index()], self.cancel)?;
+            let server = Server::start(&self.routes.subject.launchers[which.index()], self.cancel)?;
             let seconds = (self.settings.launch_seconds / 12.0).clamp(0.15, 1.0);
             let found = launch::capacity_by_doubling(self.routes, &server, seconds, ceiling, self.settings.seed, self.cancel)?;
             capacities[which.index()] = found.rate;
@@ -178,13 +175,13 @@ impl Run<'_> {
                     ..measured.launch
                 });
                 if block == 0 {
-                    curves::trace(&mut self.comparison, &self.routes.sides[which.index()].name, &measured.trace);
+                    curves::trace(&mut self.comparison, &self.routes.subject.sides[which.index()].name, &measured.trace);
                 }
                 for why in measured.void {
                     let remark = format!("{}, block {}: {why}; that trial is void", self.name(*which), block + 1);
                     self.comparison.remarks.push(remark);
                 }
-                self.launches_done += 1;
+                self.launched();
             }
         }
         Ok(())
@@ -210,34 +207,77 @@ impl Run<'_> {
         for which in [Which::Left, Which::Right] {
             self.say(&format!("throughput against concurrency, {}", self.name(which)), 1.0);
             curves::concurrency(self.routes, which, self.settings, &mut self.comparison, self.cancel)?;
-            self.say(&format!("held connections, {}", self.name(which)), 1.0);
-            curves::connections(self.routes, which, &mut self.comparison, self.cancel)?;
         }
         curves::workers(self.routes, self.settings, &mut self.comparison, self.cancel)?;
-        if self.settings.effort != crate::document::Effort::Quick {
+        if self.settings.effort != Effort::Quick {
             self.say("resting for 30 s", 1.0);
             curves::rest(self.routes, self.settings, &mut self.comparison, self.cancel)?;
         }
         Ok(())
     }
 
-    fn inject_errors(&mut self) -> Result<(), String> {
-        for which in [Which::Left, Which::Right] {
-            for injection in &self.routes.injections {
-                self.say(&format!("injecting {} into {}", injection.error, self.name(which)), 0.0);
-                let seen = errors::inject(self.routes, which, injection, self.cancel)?;
-                self.comparison.errors.push(seen);
+    /// Each limit is the outcome of several launches; two rounds make a block, as a block has two launches of each side.
+    fn measure_memory_limit(&mut self, rates: &[Rates; 2]) -> Result<(), String> {
+        let rounds = match self.settings.effort {
+            Effort::Quick => {
+                let remark = "the least memory limit and memory 30 s after load are not measured in a quick run".to_owned();
+                self.comparison.remarks.push(remark);
+                return Ok(());
+            }
+            Effort::Default => 1,
+            Effort::Thorough => 6,
+        };
+        // The same for both, and low enough that memory and not the processor is what may run short.
+        let rate = rates[0].smaller * 0.5;
+        let key = measures::key("memory_least", &format!("{} requests/s, {}", launch::rounded(rate), self.routes.service_level));
+        for round in 0..rounds {
+            for which in [Which::Left, Which::Right] {
+                self.say(&format!("searching the least memory limit of {}", self.name(which)), 1.0);
+                let began_seconds = self.began.elapsed().as_secs_f64();
+                match least_memory::find(self.routes, which, rate, self.settings, self.cancel) {
+                    Ok(bytes) => self.comparison.launches.push(Launch {
+                        side: self.name(which).to_owned(),
+                        block: self.settings.blocks + 1 + round / 2,
+                        position: round % 2 * 2 + which.index() as u32,
+                        began_seconds,
+                        values: [(key.clone(), bytes)].into(),
+                        warm_up: None,
+                        latency: None,
+                        void: None,
+                    }),
+                    Err(_) if self.cancel.is_cancelled() => return Err("interrupted".to_owned()),
+                    Err(why) => {
+                        let remark = format!("{}: the least memory limit was not found: {why}", self.name(which));
+                        self.comparison.remarks.push(remark);
+                        return Ok(());
+                    }
+                }
             }
         }
         Ok(())
     }
 
+    fn inject_errors(&mut self) -> Result<(), String> {
+        for which in [Which::Left, Which::Right] {
+            let name = self.name(which).to_owned();
+            let (routes, cancel) = (self.routes, self.cancel);
+            let seen = errors::inject(routes, which, cancel, |error| self.say(&format!("making errors in {name}: {error}"), 0.0))?;
+            self.comparison.errors.extend(seen);
+        }
+        Ok(())
+    }
+
     fn name(&self, which: Which) -> &str {
-        &self.routes.sides[which.index()].name
+        &self.routes.subject.sides[which.index()].name
+    }
+
+    fn launched(&mut self) {
+        self.launches_done += 1;
+        self.launches_took = self.measuring_since.elapsed();
     }
 
     fn block_seconds(&self) -> f64 {
-        self.measuring_since.elapsed().as_secs_f64() / self.launches_done.max(1) as f64 * 4.0
+        self.launches_took.as_secs_f64() / self.launches_done.max(1) as f64 * 4.0
     }
 
     fn say(&mut self, stage: &str, done: f64) {
@@ -246,7 +286,21 @@ impl Run<'_> {
             0 => launches * (self.settings.launch_seconds + 2.0),
             done => (launches - done as f64) * self.block_seconds() / 4.0,
         };
-        (self.watch)(Progress { stage: format!("{}: {stage}", self.routes.name), done, left_seconds });
+        let blocks_are_done = self.launches_done >= self.settings.blocks as usize * 4;
+        let past = if blocks_are_done { self.measuring_since.elapsed().saturating_sub(self.launches_took).as_secs_f64() } else { 0.0 };
+        let left_seconds = left_seconds + (self.after_seconds - past).max(0.0);
+        (self.watch)(Progress { stage: format!("{}: {stage}", self.routes.subject.name), done, left_seconds });
+    }
+}
+
+/// About what comes after the blocks takes: curves, rest, and memory limits.
+fn after_seconds(settings: &Settings) -> f64 {
+    let curves = 40.0 * curves::closed_seconds(settings);
+    let limits = 2.0 * least_memory::seconds(settings);
+    match settings.effort {
+        Effort::Quick => curves,
+        Effort::Default => curves + 30.0 + limits,
+        Effort::Thorough => curves + 30.0 + 6.0 * limits,
     }
 }
 
@@ -258,11 +312,18 @@ fn rules(comparison: &mut Comparison, level: ServiceLevel) {
         false => (&capacity.right, 1),
     };
     let (Some(slower), Some(other)) = (comparison.sides.get(at), comparison.sides.get(1 - at)) else { return };
-    let rule = if capacity.left.at_least || capacity.right.at_least {
-        format!("both carry at least {:.0} requests/s at {level}; beyond that the load generator was the limit", summary.least)
-    } else {
-        let times = capacity.left.median.max(capacity.right.median) / capacity.left.median.min(capacity.right.median);
-        format!("{} is enough below {:.0} requests/s at {level}; {} carries {}× that", spoken(&slower.name), summary.least, spoken(&other.name), short(times))
+    let (slower, other, least) = (spoken(&slower.name), spoken(&other.name), summary.least);
+    let faster = [&capacity.right, &capacity.left][at];
+    let rule = match capacity.verdict.kind {
+        _ if summary.at_least => {
+            format!("both carry at least {least:.0} requests/s at {level}; beyond that the load generator was the limit")
+        }
+        VerdictKind::Better | VerdictKind::BetterSizeUncertain => {
+            let sign = if faster.at_least { "at least " } else { "" };
+            let times = short(faster.median / summary.median);
+            format!("{slower} is enough below {least:.0} requests/s at {level}; {other} carries {sign}{times}× that")
+        }
+        _ => format!("{slower} and {other} are both enough below {:.0} requests/s at {level}", least.min(faster.least)),
     };
     comparison.rules.push(rule);
 }
@@ -271,4 +332,63 @@ fn rules(comparison: &mut Comparison, level: ServiceLevel) {
 fn steady_and_peak(sizes: &[(f64, f64)]) -> Option<(f64, f64)> {
     let bytes: Vec<f64> = sizes.iter().map(|size| size.1).collect();
     (!bytes.is_empty()).then(|| (median(&bytes[bytes.len() / 2..]), quantile(&bytes, 1.0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::Side;
+    use crate::subject::Subject;
+
+    /// Six blocks of launches of `node` and `python` whose capacities vary by a part of `spread`, and what a team may read off them.
+    fn check_rule(capacities: [f64; 2], spread: f64, at_least: [bool; 2], expected: &str) {
+        let side = |name: &str| Side { name: name.to_owned(), ..Side::default() };
+        let (name, title) = ("quote".to_owned(), "Quote".to_owned());
+        let subject = Subject { name, title, criterion: None, note: None, sides: ["node", "python"].map(side), launchers: [(), ()] };
+        let mut comparison = subject.comparison();
+        for (block, order) in order::blocks(6, 1).into_iter().enumerate() {
+            for (position, which) in order.into_iter().enumerate() {
+                let off = spread * (((block * 4 + position) * 7 % 11) as f64 / 5.0 - 1.0);
+                let mut values = std::collections::BTreeMap::from([("capacity".to_owned(), capacities[which.index()] * (1.0 + off))]);
+                if at_least[which.index()] {
+                    values.insert(measures::key_at_least("capacity"), 1.0);
+                }
+                comparison.launches.push(Launch {
+                    side: subject.sides[which.index()].name.clone(),
+                    block: block as u32,
+                    position: position as u32,
+                    began_seconds: 0.0,
+                    values,
+                    warm_up: None,
+                    latency: None,
+                    void: None,
+                });
+            }
+        }
+        let settings = Settings {
+            effort: Effort::Quick,
+            seed: 1,
+            blocks: 6,
+            launch_seconds: 1.0,
+            confidence: 0.95,
+            equal_within: 0.05,
+            tolerance: 0.0,
+            ignored: Vec::new(),
+            service_level: None,
+        };
+        measures::derive(&mut comparison, &settings, 10.0);
+        rules(&mut comparison, ServiceLevel { p99_seconds: 0.05 });
+        assert_eq!(comparison.rules, [expected], "{:?}", comparison.measures[0].verdict);
+    }
+
+    #[test]
+    fn a_team_reads_up_to_what_rate_a_side_is_enough() {
+        let no = [false, false];
+        check_rule([1302.0, 420.0], 0.01, no, "Python is enough below 416 requests/s at p99 < 50 ms; Node carries 3.1× that");
+        check_rule([420.0, 1302.0], 0.01, no, "Node is enough below 416 requests/s at p99 < 50 ms; Python carries 3.1× that");
+        check_rule([1302.0, 420.0], 0.01, [true, false], "Python is enough below 416 requests/s at p99 < 50 ms; Node carries at least 3.1× that");
+        check_rule([500.0, 500.0], 0.01, no, "Python and Node are both enough below 495 requests/s at p99 < 50 ms");
+        let both = "both carry at least 495 requests/s at p99 < 50 ms; beyond that the load generator was the limit";
+        check_rule([500.0, 500.0], 0.01, [true, true], both);
+    }
 }

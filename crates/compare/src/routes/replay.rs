@@ -52,7 +52,7 @@ impl Run<'_> {
                 let launch = measure(self.routes, *which, recording, self.cancel)?;
                 let (block, position) = (u32::try_from(block).unwrap_or(u32::MAX), u32::try_from(position).unwrap_or(u32::MAX));
                 self.comparison.launches.push(Launch { block, position, began_seconds, ..launch });
-                self.launches_done += 1;
+                self.launched();
             }
         }
         self.comparison.remarks.push(format!(
@@ -67,7 +67,7 @@ impl Run<'_> {
     fn compare_replays(&mut self, recording: &Recording) -> Result<(), String> {
         let mut replays = Vec::new();
         for which in [Which::Left, Which::Left, Which::Right, Which::Right] {
-            let (server, _) = launch::start(self.routes, &self.routes.launchers[which.index()], self.cancel)?;
+            let (server, _) = launch::start(self.routes, &self.routes.subject.launchers[which.index()], self.cancel)?;
             if replays.len() % 2 == 0 {
                 let side = &mut self.comparison.sides[which.index()];
                 answers::describe(side, &self.routes.services[which.index()], &server.printed());
@@ -88,7 +88,7 @@ impl Run<'_> {
 }
 
 fn measure(routes: &Routes, which: Which, recording: &Recording, cancel: &Cancel) -> Result<Launch, String> {
-    let launcher = &routes.launchers[which.index()];
+    let launcher = &routes.subject.launchers[which.index()];
     let (server, started) = launch::start(routes, launcher, cancel)?;
     let mut values = BTreeMap::from([("start_warm".to_owned(), started)]);
     values.extend(processes::memory(server.pid()).map(|bytes| ("memory_idle".to_owned(), bytes as f64)));

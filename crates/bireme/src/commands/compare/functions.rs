@@ -4,14 +4,16 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use compare::document::{Finding, Kind, Severity, Side};
+use compare::document::{Kind, Side};
 use compare::equality::Likeness;
 use compare::functions::mix::Mix;
 use compare::functions::runner::Launcher;
 use compare::functions::{self, Functions};
+use compare::subject::Subject;
 use supervise::{Interpreter, Language};
 
 use super::arguments::{CompareArguments, MeasureArguments};
+use super::fairness;
 use super::progress;
 use super::session::{Session, interpreter, side};
 use crate::Stop;
@@ -36,15 +38,21 @@ pub fn run(arguments: &CompareArguments) -> Result<ExitCode, Stop> {
     }
     let (right, left) = (sides.remove(1), sides.remove(0));
     let kind = if arguments.mix { Kind::Mix } else { Kind::Functions };
-    let mut session = Session::begin(kind, measure, environment_findings())?;
+    let mut findings = fairness::of_environment(fairness::variable);
+    for (target, (side, launcher)) in targets.iter().zip([&left, &right]) {
+        findings.extend(fairness::of_function(&side.name, target.language, &target.file, &target.function, &launcher.interpreter));
+    }
+    let mut session = Session::begin(kind, measure, findings)?;
     let mixed = if arguments.mix { Some(Mixed::of(&targets, [&left, &right], measure)?) } else { None };
     let functions = Functions {
-        name: targets[0].function.clone(),
-        title: format!("{} and {}", targets[0].text, targets[1].text),
-        criterion: None,
-        note: None,
-        sides: [left.0, right.0],
-        launchers: [left.1, right.1],
+        subject: Subject {
+            name: targets[0].function.clone(),
+            title: format!("{} and {}", targets[0].text, targets[1].text),
+            criterion: None,
+            note: None,
+            sides: [left.0, right.0],
+            launchers: [left.1, right.1],
+        },
         cases,
         likeness: Likeness { tolerance: measure.tolerance, ignored: measure.ignore.clone() },
         mix: mixed.as_ref().map(|mixed| mixed.sides.clone()),
@@ -204,25 +212,4 @@ fn check_cases(file: &Path) -> Result<(), Stop> {
         0 => Err(Stop::Usage(format!("{}: it holds no case; write one JSON value a line", file.display()))),
         _ => Ok(()),
     }
-}
-
-/// Variables that slow one language down, and that its launches would inherit.
-pub fn environment_findings() -> Vec<Finding> {
-    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let suspicious = [
-        ("NODE_OPTIONS", "node", set("NODE_OPTIONS").filter(|value| value.contains("--inspect") || value.contains("--prof"))),
-        ("PYTHONDEVMODE", "python", set("PYTHONDEVMODE")),
-        ("PYTHONASYNCIODEBUG", "python", set("PYTHONASYNCIODEBUG")),
-        ("PYTHONPROFILEIMPORTTIME", "python", set("PYTHONPROFILEIMPORTTIME")),
-        ("PYTHONMALLOC", "python", set("PYTHONMALLOC").filter(|value| value.contains("debug"))),
-    ];
-    let finding = |(name, side, value): (&str, &str, Option<String>)| {
-        value.map(|value| Finding {
-            severity: Severity::Warning,
-            side: Some(side.to_owned()),
-            what: format!("{name}={value} slows it down"),
-            advice: format!("unset {name} for the run"),
-        })
-    };
-    suspicious.into_iter().filter_map(finding).collect()
 }

@@ -2,6 +2,7 @@
 
 pub mod arguments;
 mod diff;
+mod fairness;
 mod functions;
 mod progress;
 mod report;

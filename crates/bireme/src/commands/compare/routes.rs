@@ -1,20 +1,25 @@
 //! `bireme compare web ml --route '/api/quote/*' --requests requests.http`
 
+use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use compare::document::{Finding, Kind, Severity, Side};
+use compare::document::{Finding, Kind, Side};
+use compare::Cancel;
 use compare::equality::Likeness;
+use compare::load::connection::Request;
 use compare::requests;
-use compare::routes::{self, Recording, Routes, ServiceLevel};
+use compare::routes::{self, Injections, Recording, Routes, ServiceLevel};
 use compare::server::ServerLauncher;
+use compare::subject::Subject;
 use config::{App, Service};
 use tempfile::NamedTempFile;
 use toml::{Table, Value};
 
 use super::arguments::CompareArguments;
+use super::fairness;
 use super::progress;
 use super::session::Session;
 use crate::arguments::ServeArguments;
@@ -41,6 +46,10 @@ pub fn run(arguments: &CompareArguments) -> Result<ExitCode, Stop> {
         Some(recording) => recording.entries.iter().map(|entry| entry.request.clone()).collect(),
         None => requests::read(file, &text).map_err(wrong)?,
     };
+    let injections = match (plain.first(), &recording) {
+        (Some(first), None) => Injections::at_the_boundary(first, &secret_word()).map_err(wrong)?,
+        _ => Injections::default(),
+    };
     let requests = plain.iter().map(requests::Plain::to_request).collect::<Result<Vec<_>, String>>().map_err(wrong)?;
     if requests.is_empty() {
         return Err(wrong("it holds no request".to_owned()));
@@ -51,21 +60,26 @@ pub fn run(arguments: &CompareArguments) -> Result<ExitCode, Stop> {
     let service_level = ServiceLevel { p99_seconds: arguments.measure.service_level / 1e3 };
     session.document.settings.service_level = Some(service_level.to_string());
     let routes = Routes {
-        name: arguments.route.clone().unwrap_or_else(|| "all requests".to_owned()),
-        title: format!("{left} and {right}{}", arguments.route.as_ref().map(|route| format!(", {route}")).unwrap_or_default()),
-        criterion: None,
-        note: None,
-        sides: pair.sides,
-        launchers: pair.launchers,
-        services: pair.services,
+        subject: Subject {
+            name: arguments.route.clone().unwrap_or_else(|| "all requests".to_owned()),
+            title: format!("{left} and {right}{}", arguments.route.as_ref().map(|route| format!(", {route}")).unwrap_or_default()),
+            criterion: None,
+            note: None,
+            sides: pair.sides,
+            launchers: pair.launchers.clone(),
+        },
+        services: pair.services.clone(),
         requests,
         status_alone: Vec::new(),
         likeness: Likeness { tolerance: arguments.measure.tolerance, ignored: arguments.measure.ignore.clone() },
         service_level,
-        injections: Vec::new(),
+        injections,
         timeout: Duration::from_secs_f64(arguments.measure.timeout),
         connections_max: CONNECTIONS_MAX,
     };
+    // Recorded requests may change what they are sent to; those that only read may be sent once more.
+    let asked: Vec<_> = routes.requests.iter().filter(|request| recording.is_none() || request.name.starts_with("GET ")).cloned().collect();
+    session.add_findings(seen_of(&routes.subject.sides, &pair.services, &pair.launchers, &asked, routes.timeout, &session.cancel));
     let settings = session.document.settings.clone();
     let mut watch = progress::printer();
     let outcome = match &recording {
@@ -74,6 +88,28 @@ pub fn run(arguments: &CompareArguments) -> Result<ExitCode, Stop> {
     };
     session.add(outcome)?;
     session.finish()
+}
+
+/// What both services show of themselves before anything is timed; nothing if one does not start, which the run itself will say.
+pub fn seen_of(
+    sides: &[Side; 2],
+    services: &[String; 2],
+    launchers: &[ServerLauncher; 2],
+    requests: &[Request],
+    timeout: Duration,
+    cancel: &Cancel,
+) -> Vec<Finding> {
+    let look = |at: usize| compare::fairness::look(&sides[at], &services[at], &launchers[at], requests, timeout, cancel);
+    match (look(0), look(1)) {
+        (Ok(left), Ok(right)) => compare::fairness::judge([&left, &right]),
+        _ => Vec::new(),
+    }
+}
+
+/// Known to this run's launches that are to fail, and to the requests that make them.
+fn secret_word() -> String {
+    // The hashers' keys are the system's randomness; 64 bits of it outlast a launch of seconds on loopback.
+    format!("{:016x}", RandomState::new().hash_one(std::process::id()))
 }
 
 /// Two services of one configuration, each served alone.
@@ -108,8 +144,9 @@ impl Pair {
         let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
         let mut configurations = Vec::new();
         let mut launchers = Vec::new();
-        for name in names {
-            let configuration = write(&folder, &alone(&whole, name, route))?;
+        let rules = names.map(|name| rule(&whole, name, route));
+        for (name, rule) in names.into_iter().zip(&rules) {
+            let configuration = write(&folder, &alone(&whole, name, rule.clone()))?;
             launchers.push(launcher(name, configuration.path(), &folder, timeout)?);
             configurations.push(configuration);
         }
@@ -118,14 +155,14 @@ impl Pair {
             sides: [side(left), side(right)],
             launchers: [first, second],
             services: names.map(str::to_owned),
-            findings: findings([left, right], &whole),
+            findings: fairness::of_services([left, right], &whole, [&rules[0], &rules[1]], fairness::variable),
             _configurations: configurations,
         })
     }
 }
 
 /// The configuration with this service alone: what the front does besides would be measured with it.
-fn alone(whole: &Table, name: &str, route: Option<&str>) -> Table {
+fn alone(whole: &Table, name: &str, rule: Table) -> Table {
     let mut one = whole.clone();
     for key in ["listen", "tls", "access_log", "runtime_dir", "log_format"] {
         one.remove(key);
@@ -133,6 +170,12 @@ fn alone(whole: &Table, name: &str, route: Option<&str>) -> Table {
     if let Some(Value::Table(services)) = one.get_mut("service") {
         services.retain(|service, _| service == name);
     }
+    one.insert("route".to_owned(), Value::Array(vec![Value::Table(rule)]));
+    one
+}
+
+/// The rule by which a service is served: the configuration's own, if it has one for this pattern.
+fn rule(whole: &Table, name: &str, route: Option<&str>) -> Table {
     let wanted = route.unwrap_or("/*");
     let same = |rule: &&Value| {
         rule.get("to").and_then(Value::as_str) == Some(name) && rule.get("match").and_then(Value::as_str) == Some(wanted)
@@ -144,8 +187,7 @@ fn alone(whole: &Table, name: &str, route: Option<&str>) -> Table {
     for key in ["shadow", "sample"] {
         rule.remove(key);
     }
-    one.insert("route".to_owned(), Value::Array(vec![Value::Table(rule)]));
-    one
+    rule
 }
 
 fn write(folder: &Path, configuration: &Table) -> Result<NamedTempFile, Stop> {
@@ -184,50 +226,3 @@ fn side(service: &Service) -> Side {
         ..Side::default()
     }
 }
-
-/// What tilts the comparison before it begins.
-fn findings(services: [&Service; 2], whole: &Table) -> Vec<Finding> {
-    let mut found = Vec::new();
-    let mut say = |side: Option<&str>, what: String, advice: &str| {
-        found.push(Finding { severity: Severity::Warning, side: side.map(str::to_owned), what, advice: advice.to_owned() });
-    };
-    let [left, right] = services;
-    if left.workers != right.workers {
-        let what = format!("{} has {} workers and {} has {}", left.name, left.workers, right.name, right.workers);
-        say(None, what, "give both the same number of workers");
-    }
-    for service in services {
-        let environment = |name: &str| {
-            let own = service.env.iter().rev().find(|variable| variable.0 == name).map(|variable| variable.1.clone());
-            own.or_else(|| std::env::var(name).ok())
-        };
-        match &service.app {
-            App::Node { .. } => {
-                if environment("NODE_ENV").as_deref() != Some("production") {
-                    let what = "NODE_ENV is not production, so Express and others keep development's checks".to_owned();
-                    say(Some(&service.name), what, "set env = { NODE_ENV = \"production\" } in its section");
-                }
-                if environment("NODE_OPTIONS").is_some_and(|options| options.contains("--inspect")) {
-                    say(Some(&service.name), "NODE_OPTIONS turns the inspector on".to_owned(), "unset it for the run");
-                }
-            }
-            App::Python { .. } => {
-                for name in ["PYTHONDEVMODE", "PYTHONASYNCIODEBUG", "DEBUG", "DJANGO_DEBUG", "FLASK_DEBUG"] {
-                    if environment(name).is_some_and(|value| !["", "0", "false", "False"].contains(&value.as_str())) {
-                        say(Some(&service.name), format!("{name} turns a debug mode on"), "unset it for the run");
-                    }
-                }
-            }
-        }
-    }
-    let section = |service: &Service, key: &str| {
-        whole.get("service").and_then(|all| all.get(&*service.name)).and_then(|one| one.get(key)).is_some()
-    };
-    for key in ["compress", "compression", "keep_alive"] {
-        if section(left, key) != section(right, key) {
-            say(None, format!("{key} is set for one side alone"), "set it for both or neither");
-        }
-    }
-    found
-}
-

@@ -35,10 +35,7 @@ impl Session {
             .map_err(|error| Stop::Failed(format!("{}: the folder cannot be made: {error}", folder.display())))?;
         let machine = machine::describe();
         fairness.extend(machine::fitness(&machine));
-        for finding in &fairness {
-            let side = finding.side.as_ref().map(|side| format!("{side}: ")).unwrap_or_default();
-            eprintln!("{:?}: {side}{}; {}", finding.severity, finding.what, finding.advice);
-        }
+        say(&fairness);
         let document = Document {
             schema_version: SCHEMA_VERSION,
             bireme: env!("CARGO_PKG_VERSION").to_owned(),
@@ -56,6 +53,12 @@ impl Session {
         let cancel = Cancel::default();
         progress::cancel_on_signals(cancel.clone())?;
         Ok(Session { document, cancel, folder, began: Instant::now(), fail_if: arguments.fail_if.clone() })
+    }
+
+    /// What else was found before anything is timed: each a line.
+    pub fn add_findings(&mut self, findings: Vec<Finding>) {
+        say(&findings);
+        self.document.fairness.extend(findings);
     }
 
     /// Takes a comparison; from then on its results are on disk. `false` when the run is to end.
@@ -103,6 +106,13 @@ impl Session {
             .map_err(|error| Stop::Failed(format!("the results cannot be written as JSON: {error}")))?;
         write(&self.folder.join("compare.json"), &text)?;
         write(&self.folder.join("compare.html"), &report::render(&self.document).map_err(Stop::Failed)?)
+    }
+}
+
+fn say(findings: &[Finding]) {
+    for finding in findings {
+        let side = finding.side.as_ref().map(|side| format!("{side}: ")).unwrap_or_default();
+        eprintln!("{:?}: {side}{}; {}", finding.severity, finding.what, finding.advice);
     }
 }
 

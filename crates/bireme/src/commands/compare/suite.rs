@@ -12,17 +12,19 @@ use compare::document::{Criterion, Kind, Severity, Side};
 use compare::equality::Likeness;
 use compare::functions::{self, Functions};
 use compare::requests::Plain;
-use compare::routes::{self, Expected, Injection, Routes, ServiceLevel};
+use compare::routes::{self, Expected, Injection, Injections, Routes, ServiceLevel};
 use compare::server::Server;
+use compare::subject::Subject;
 use compare::suite::{Form, Workload, workloads};
 use serde::Deserialize;
 use supervise::Language;
 use tempfile::NamedTempFile;
 
 use super::arguments::{MeasureArguments, SuiteArguments};
-use super::functions::{environment_findings, launcher, measure_code};
+use super::fairness;
+use super::functions::{launcher, measure_code};
 use super::progress;
-use super::routes::{Pair, launcher as server_launcher};
+use super::routes::{Pair, launcher as server_launcher, seen_of};
 use super::session::{Session, interpreter, side};
 use crate::Stop;
 
@@ -46,7 +48,7 @@ const INJECTIONS: [(&str, &str, Expected); 6] = [
 pub fn run(arguments: &SuiteArguments) -> Result<ExitCode, Stop> {
     let measure = &arguments.measure;
     let chosen = workloads(&arguments.folder, &arguments.workloads).map_err(Stop::Usage)?;
-    let mut session = Session::begin(Kind::Suite, measure, environment_findings())?;
+    let mut session = Session::begin(Kind::Suite, measure, fairness::of_environment(fairness::variable))?;
     for workload in &chosen {
         if let Some(name) = workload.settings.needs_environment.as_deref().filter(|name| std::env::var_os(name).is_none()) {
             eprintln!("{}: left out, as {name} is not set", workload.name);
@@ -104,12 +106,14 @@ fn function(workload: &Workload, measure: &MeasureArguments, session: &Session) 
         return Err(Stop::Failed("a workload has two sides".to_owned()));
     };
     let functions = Functions {
-        name: workload.name.clone(),
-        title: workload.settings.title.clone(),
-        criterion: Some(workload.settings.criterion),
-        note: workload.note.clone(),
-        sides,
-        launchers,
+        subject: Subject {
+            name: workload.name.clone(),
+            title: workload.settings.title.clone(),
+            criterion: Some(workload.settings.criterion),
+            note: workload.note.clone(),
+            sides,
+            launchers,
+        },
         cases: cases.path().to_owned(),
         likeness: Likeness { tolerance: workload.settings.tolerance, ignored: measure.ignore.clone() },
         mix: None,
@@ -148,25 +152,23 @@ fn application(workload: &Workload, measure: &MeasureArguments, session: &Sessio
         requests.push(plain.to_request().map_err(Stop::Failed)?);
     }
     let has_errors = workload.settings.criterion == Criterion::Errors;
-    if has_errors {
-        // A request that is never answered should not take a minute to say so.
-        pair.launchers.iter_mut().for_each(|launcher| launcher.arguments.extend(["--set", "timeouts.response=2s"].map(Into::into)));
-    }
     let get = |target: &str| {
         let plain = Plain { method: "GET".to_owned(), target: target.to_owned(), ..Plain::default() };
         plain.to_request().map_err(Stop::Failed)
     };
-    let mut injections = Vec::new();
+    let mut injections = Injections::default();
     for (error, target, expected) in INJECTIONS.into_iter().filter(|_| has_errors) {
-        injections.push(Injection { error: error.to_owned(), request: get(target)?, neighbour: get("/ok?n=1")?, expected });
+        injections.all.push(Injection { error: error.to_owned(), request: get(target)?, neighbour: get("/ok?n=1")?, expected });
     }
     let routes = Routes {
-        name: if workload.forms().len() > 1 { format!("{}-service", workload.name) } else { workload.name.clone() },
-        title: format!("{}, as a service", workload.settings.title),
-        criterion: Some(workload.settings.criterion),
-        note: workload.note.clone(),
-        sides: pair.sides.clone(),
-        launchers: pair.launchers.clone(),
+        subject: Subject {
+            name: if workload.forms().len() > 1 { format!("{}-service", workload.name) } else { workload.name.clone() },
+            title: format!("{}, as a service", workload.settings.title),
+            criterion: Some(workload.settings.criterion),
+            note: workload.note.clone(),
+            sides: pair.sides.clone(),
+            launchers: pair.launchers.clone(),
+        },
         services: pair.services.clone(),
         requests,
         status_alone,
@@ -176,8 +178,10 @@ fn application(workload: &Workload, measure: &MeasureArguments, session: &Sessio
         timeout: Duration::from_secs_f64(measure.timeout),
         connections_max: CONNECTIONS_MAX,
     };
+    let (sides, launchers) = (&routes.subject.sides, &routes.subject.launchers);
+    let seen = seen_of(sides, &routes.services, launchers, &routes.requests, routes.timeout, &session.cancel);
     let mut outcome = routes::compare(&routes, &session.document.settings, &session.cancel, &mut progress::printer());
-    let said = pair.findings.iter().filter(|finding| finding.severity >= Severity::Warning);
+    let said = pair.findings.iter().chain(&seen).filter(|finding| finding.severity >= Severity::Warning);
     outcome.comparison.remarks.extend(said.map(|finding| format!("{}: {}", finding.what, finding.advice)));
     Ok(outcome)
 }
@@ -192,12 +196,14 @@ fn chat(workload: &Workload, measure: &MeasureArguments, session: &Session) -> R
     let room = serde_json::from_str(text.lines().next().unwrap_or_default())
         .map_err(|error| Stop::Failed(format!("{}: its case is no room: {error}", app.display())))?;
     let broadcast = Broadcast {
-        name: workload.name.clone(),
-        title: workload.settings.title.clone(),
-        criterion: Some(workload.settings.criterion),
-        note: workload.note.clone(),
-        sides: pair.sides.clone(),
-        launchers: pair.launchers.clone(),
+        subject: Subject {
+            name: workload.name.clone(),
+            title: workload.settings.title.clone(),
+            criterion: Some(workload.settings.criterion),
+            note: workload.note.clone(),
+            sides: pair.sides.clone(),
+            launchers: pair.launchers.clone(),
+        },
         room,
         timeout: Duration::from_secs_f64(measure.timeout),
     };
