@@ -2,6 +2,7 @@
 //!
 //! `xtask` knows how the parts are built and prepared; it never serves a request or measures anything itself.
 
+mod article;
 mod bench;
 mod demo;
 mod package;
@@ -30,6 +31,8 @@ Chores:
                           cargo xtask test e2e -k reload
   conformance             Run all 517 WebSocket cases of Autobahn against every kind of endpoint; takes minutes
   bench [ARGS…]           Measure Bireme against its peers; writes bench/results/ (see bench --help)
+  article [ARGS…]         Measure the suite (two hours) and write what docs/node-vs-python.md rests on from that;
+                          --from COMPARE.JSON takes an earlier run
   tidy                    Check the crates' dependency directions and the rule about unsafe code
   prepare                 Only install what demo and test need
 
@@ -63,6 +66,7 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
         "demo" => demo::run(&places, rest),
         "test" => suites::run(&places, rest),
         "conformance" => suites::conformance(&places),
+        "article" => article::run(&places, rest),
         "bench" => bench::run(&places, rest),
         "tidy" => tidy::check(&places).map(|_| ExitCode::SUCCESS),
         "prepare" => suites::prepare_all(&places).map(|_| ExitCode::SUCCESS),

@@ -5,6 +5,7 @@
 
 mod chart;
 mod rows;
+pub mod summary;
 
 use askama::Template;
 
@@ -264,6 +265,7 @@ fn figure<'a>(curve: &'a Curve, comparison: &Comparison) -> Option<Figure<'a>> {
             legend.push(Legend { side, label });
         }
     }
+    legend.sort_by_key(|entry| entry.side);
     let sides: Vec<&str> = legend.iter().map(|entry| entry.label.as_str()).collect();
     let description = format!("{}: {} against {}, for {}", curve.title, curve.y.title, curve.x.title, sides.join(" and "));
     Some(Figure { chart, legend, numbers: numbers(curve), description, curve })

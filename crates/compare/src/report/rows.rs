@@ -163,7 +163,8 @@ pub struct Cell {
     pub sentence: String,
 }
 
-const HEADLINES: [(&str, &str); 9] = [
+/// Measures of the overview.
+pub const HEADLINES: [(&str, &str); 9] = [
     ("latency_p50", "p50 latency"),
     ("latency_p99", "p99 latency"),
     ("capacity", "Capacity"),
