@@ -383,6 +383,7 @@ def test_a_recording_is_replayed_with_cookies_and_tokens_of_now(tmp_path):
     assert written["kind"] == "replay" and comparison["equality"]["outcome"] == "equal"
     assert len(comparison["launches"]) == 6 * 4
     assert "4 requests of 2 sessions" in done.stdout
+    assert {curve["id"] for curve in comparison["curves"]} == {"latency_distribution", "memory_over_time"}
     text = (tmp_path / "out/compare.json").read_text()
     assert "secret-value" not in text and "recorded-token" not in text and "recorded-sid" not in text
 
@@ -433,17 +434,18 @@ def test_a_candidate_is_asked_in_the_shadow_of_live_requests(serve, tmp_path):
     # Wrong for one number, and with an id that is new each time on both sides; it never answers /api/0.
     (folder / "web.js").write_text(
         "export default { fetch(request) { const n = Number(new URL(request.url).pathname.split('/').pop());"
-        " return Response.json({ n, square: n * n, id: Math.random() }); } };\n"
+        " const seen = request.headers.get('cookie') + request.headers.get('authorization');"
+        " return Response.json({ n, square: n * n, id: Math.random(), seen, token: 'token-secret-of-web' }); } };\n"
     )
     (folder / "ml.py").write_text(
         ML.replace("import json\n", "import asyncio, json, random\n")
-        .replace('{"n": n, "square": n * n}', '{"n": n, "square": n * n + (n == 3), "id": random.random()}')
+        .replace('{"n": n, "square": n * n}', '{"n": n, "square": n * n + (n == 3), "id": random.random(), "seen": str(scope["headers"]), "token": "token-secret-of-ml"}')
         .replace("    body =", "    if n == 0:\n        await asyncio.Event().wait()\n    body =")
     )
     server = serve(SHADOWED.format(python=sys.executable), folder=folder)
     server.ready()
     for n in range(1, 41):
-        answer = server.get(f"/api/{n % 5 or 3}")
+        answer = server.get(f"/api/{n % 5 or 3}?key=query-secret", headers={"cookie": "sid=cookie-secret-1", "authorization": "Bearer bearer-secret-1"})
         assert answer.json()["square"] == (n % 5 or 3) ** 2, "clients hear the service alone"
     # A candidate that hangs keeps no client waiting.
     for _ in range(4):
@@ -459,6 +461,11 @@ def test_a_candidate_is_asked_in_the_shadow_of_live_requests(serve, tmp_path):
     assert comparison["name"] == "/api/*" and [side["name"] for side in comparison["sides"]] == ["web", "ml"]
     classes = {difference["path"]: difference["class"] for difference in comparison["equality"]["differences"]}
     assert classes["$.square"] == "real" and classes["$.id"] == "noise", classes
+    assert classes["$.seen"] == "real" and classes["$.token"] == "real", classes
+    status = subprocess.run([BIREME, "status", "--json", "--pid", str(server.process.pid)], capture_output=True, text=True, timeout=60)
+    assert '"shadows"' in status.stdout, status.stderr
+    written = status.stdout + "".join(file.read_text() for file in (folder / "out").iterdir())
+    assert [secret for secret in ("query-secret", "cookie-secret", "bearer-secret", "token-secret") if secret in written] == []
     assert comparison["equality"]["cases"] <= 22, "half of them are copied"
     assert comparison["measures"][0]["id"] == "latency_p50" and comparison["measures"][0]["left"]["median"] > 0
 

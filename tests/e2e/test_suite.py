@@ -261,3 +261,22 @@ def test_the_command_measures_a_chat_over_its_sockets(tmp_path):
     assert {"latency_p50", "throughput", "connection_memory", "memory_peak", "start_warm"} <= {m["id"] for m in chat["measures"]}
     assert all(side["code"]["logical_lines"] > 10 for side in chat["sides"])
     assert "Chat broadcast" in (tmp_path / "compare.html").read_text()
+
+
+def test_the_command_measures_functions_and_services(tmp_path):
+    """One workload of each form: a service with frameworks, and a function whose upstream has to run meanwhile."""
+    workloads = ["coldstart", "fanout"]
+    lengths = ["--quick", "--blocks", "6", "--launch", "0.05", "--python", sys.executable]
+    command = [BIREME, "compare", "suite", *workloads, "--folder", SUITE, "--out", tmp_path, *lengths]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ | {"NO_COLOR": "1"})
+    assert done.returncode == 0, done.stdout + done.stderr
+    document = json.loads((tmp_path / "compare.json").read_text())
+    comparisons = {comparison["name"]: comparison for comparison in document["comparisons"]}
+    assert list(comparisons) == workloads and document["kind"] == "suite"
+    assert "workload 1 of 2, coldstart: " in done.stderr
+    for comparison in comparisons.values():
+        assert comparison["equality"]["outcome"] == "equal", comparison["equality"]
+        assert comparison["note"] and all(side["code"]["logical_lines"] > 3 for side in comparison["sides"])
+        # A machine that is too busy for the generator leaves a service unmeasured, and says so.
+        assert len(comparison["launches"]) == 24 or any("not measured to the end" in remark for remark in comparison["remarks"])
+    assert {"latency_p50", "throughput", "cpu"} <= {measure["id"] for measure in comparisons["fanout"]["measures"]}

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use compare::document::Comparison;
 use compare::equality::Answer;
+use compare::load::coding;
+use compare::redact::Secrets;
 use compare::routes::of_parts;
 use compare::shadow::Book;
 use front::shadow::Sample;
@@ -31,7 +33,10 @@ impl Shadows {
     }
 
     fn add(&self, sample: &Sample) {
-        let [own, candidate] = [&sample.own_answers, &sample.candidate_answers].map(|pair| [answer(&pair[0]), answer(&pair[1])]);
+        let mut secrets = Secrets::default();
+        sample.credentials.iter().for_each(|(name, value)| secrets.field(name, &String::from_utf8_lossy(value)));
+        let [own, candidate] =
+            [&sample.own_answers, &sample.candidate_answers].map(|pair| [answer(&pair[0], &secrets), answer(&pair[1], &secrets)]);
         let seconds = [&sample.own_answers, &sample.candidate_answers].map(|pair| [0, 1].map(|at| pair[at].took.as_secs_f64()));
         let key = [&*sample.route, &*sample.own, &*sample.candidate].map(str::to_owned);
         let mut books = self.books();
@@ -51,12 +56,15 @@ impl Shadows {
     }
 }
 
-fn answer(one: &front::shadow::Answer) -> Answer {
+fn answer(one: &front::shadow::Answer, secrets: &Secrets) -> Answer {
     let (Some(status), None) = (one.status, one.failure) else {
         let why = one.failure.unwrap_or("no answer");
         return Answer { parts: vec![("answer".to_owned(), why.into())], json: None };
     };
     let name = |name: &[u8]| String::from_utf8_lossy(name).to_ascii_lowercase();
     let fields: Vec<(String, Vec<u8>)> = one.fields.iter().map(|(n, value)| (name(n), value.clone())).collect();
-    of_parts(status, &fields, &one.body)
+    let plain = coding::decode(&fields, &one.body);
+    let body = plain.as_deref().unwrap_or(&one.body);
+    let clean = std::str::from_utf8(body).ok().map(|text| secrets.clean(text));
+    of_parts(status, &fields, clean.as_deref().map_or(body, str::as_bytes))
 }

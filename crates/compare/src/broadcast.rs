@@ -71,6 +71,7 @@ pub fn compare(broadcast: &Broadcast, settings: &Settings, cancel: &Cancel, watc
     )];
     let began = Instant::now();
     let stopped = all(broadcast, settings, &mut comparison, cancel, watch).err();
+    measures::remark_warm_up(&mut comparison, "their second half was taken");
     let blocks = comparison.launches.len().max(1) as f64 / 4.0;
     measures::derive(&mut comparison, settings, began.elapsed().as_secs_f64() / blocks);
     Outcome { comparison, stopped }

@@ -1,6 +1,6 @@
 //! `--fail-if 'python.p99 > 1.2 * node.p99'`: a condition that is judged by intervals. Pure.
 
-use crate::document::{Comparison, Measure};
+use crate::document::{Comparison, Measure, Unit};
 use crate::statistics::effect::t_interval;
 use crate::measures;
 
@@ -23,7 +23,8 @@ struct Quantity {
 /// `1.2 * node.p99`, or `50ms`.
 #[derive(Clone, Debug, PartialEq)]
 enum Bound {
-    Times(f64, Quantity),
+    /// A factor, and the other side.
+    Times(f64, String),
     Fixed(f64),
 }
 
@@ -52,19 +53,21 @@ impl Condition {
         let greater = rest.starts_with('>');
         let right = rest[1..].trim_start_matches('=').trim();
         let left = Quantity::parse(left.trim()).map_err(wrong)?;
-        let right = match right.split_once('*') {
-            Some((factor, quantity)) => {
-                let factor: f64 = factor.trim().parse().map_err(|_| wrong(format!("{:?} is no number", factor.trim())))?;
-                Bound::Times(factor, Quantity::parse(quantity.trim()).map_err(wrong)?)
+        if right.starts_with(|c: char| c.is_ascii_digit()) && !right.contains('*') {
+            let right = Bound::Fixed(number(right, left.unit()).map_err(wrong)?);
+            return Ok(Condition { text: text.to_owned(), left, greater, right });
+        }
+        let (factor, other) = match right.split_once('*') {
+            Some((factor, other)) => {
+                (factor.trim().parse::<f64>().map_err(|_| wrong(format!("{:?} is no number", factor.trim())))?, other.trim())
             }
-            None if right.starts_with(|c: char| c.is_ascii_digit()) => Bound::Fixed(number(right).map_err(wrong)?),
-            None => Bound::Times(1.0, Quantity::parse(right).map_err(wrong)?),
+            None => (1.0, right),
         };
-        if let Bound::Times(factor, quantity) = &right
-            && (quantity.side == left.side || quantity.measure != left.measure || *factor <= 0.0)
-        {
+        let other = Quantity::parse(other).map_err(wrong)?;
+        if other.side == left.side || other.measure != left.measure || !(factor > 0.0 && factor.is_finite()) {
             return Err(wrong("a bound is about the other side, the same measure, and a positive factor".to_owned()));
         }
+        let right = Bound::Times(factor, other.side);
         Ok(Condition { text: text.to_owned(), left, greater, right })
     }
 
@@ -93,6 +96,9 @@ impl Condition {
             return unmeasured(&format!("it has no side {}", self.left.side));
         };
         let (low, high) = match &self.right {
+            Bound::Times(_, other) if !comparison.sides.iter().any(|side| side.name == *other) => {
+                return unmeasured(&format!("it has no side {other}"));
+            }
             Bound::Times(factor, _) => {
                 let Some(ratio) = &measure.ratio else { return unmeasured("too few launches") };
                 // The ratio is right over left.
@@ -110,6 +116,12 @@ impl Condition {
                 (low.exp() / bound, high.exp() / bound)
             }
         };
+        // A value that is only known from below may be any greater one.
+        let open = [&measure.left, &measure.right].map(|summary| summary.at_least);
+        let (own_open, other_open) = (open[at.min(1)], open[1 - at.min(1)] && matches!(self.right, Bound::Times(..)));
+        if other_open || (own_open && low <= 1.0) {
+            return unmeasured("the load generator was the limit, so the value is only known from below");
+        }
         match (self.greater, low > 1.0, high < 1.0) {
             (true, true, _) | (false, _, true) => Judgement::Holds,
             (true, _, true) | (false, true, _) => Judgement::Fails,
@@ -136,23 +148,33 @@ impl Quantity {
         Ok(Quantity { side: side.to_owned(), measure: id })
     }
 
+    fn unit(&self) -> Option<Unit> {
+        measures::KINDS.iter().find(|kind| kind.id == self.measure).map(|kind| kind.unit)
+    }
+
     fn names(&self, measure: &Measure) -> bool {
         measure.id == self.measure
     }
 }
 
-/// `50ms`, `1.5s`, `200MiB`, `800/s`, `3`.
-fn number(text: &str) -> Result<f64, String> {
+/// `50ms`, `1.5s`, `200MiB`, `800/s`, `3`; of the measure's own unit.
+fn number(text: &str, measured: Option<Unit>) -> Result<f64, String> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let scale = match text[end..].trim() {
-        "" | "s" | "B" | "/s" => 1.0,
-        "ms" => 1e-3,
-        "us" | "µs" => 1e-6,
-        "KiB" => 1024.0,
-        "MiB" => 1048576.0,
-        "GiB" => 1073741824.0,
-        unit => return Err(format!("{unit:?} is no unit; there are us, ms, s, KiB, MiB, GiB and /s")),
+    let (scale, unit) = match text[end..].trim() {
+        "" => (1.0, None),
+        "s" => (1.0, Some(Unit::Seconds)),
+        "ms" => (1e-3, Some(Unit::Seconds)),
+        "us" | "µs" => (1e-6, Some(Unit::Seconds)),
+        "B" => (1.0, Some(Unit::Bytes)),
+        "KiB" => (1024.0, Some(Unit::Bytes)),
+        "MiB" => (1048576.0, Some(Unit::Bytes)),
+        "GiB" => (1073741824.0, Some(Unit::Bytes)),
+        "/s" => (1.0, Some(Unit::PerSecond)),
+        unit => return Err(format!("{unit:?} is no unit; there are us, ms, s, B, KiB, MiB, GiB and /s")),
     };
+    if unit.is_some() && measured.is_some() && unit != measured {
+        return Err(format!("{text:?} is of another unit than what is measured"));
+    }
     text[..end].parse::<f64>().map(|value| value * scale).map_err(|_| format!("{text:?} is no number"))
 }
 
@@ -178,6 +200,20 @@ mod tests {
         check("python.memory_peak > 1GiB", Judgement::Fails);
         check("python.p99 > node.p99", Judgement::Unmeasured("latency_p99 was not measured".to_owned()));
         check("ruby.p50 > 1ms", Judgement::Unmeasured("score: it has no side ruby".to_owned()));
+        check("python.p50 > 1.2 * nodejs.p50", Judgement::Unmeasured("score: it has no side nodejs".to_owned()));
+    }
+
+    #[test]
+    fn a_value_that_is_only_known_from_below_is_judged_from_below_alone() {
+        let mut document: Document = serde_json::from_str(include_str!("../tests/example.json")).unwrap();
+        let throughput = document.comparisons[0].measures.iter_mut().find(|measure| measure.id == "throughput").unwrap();
+        throughput.left.at_least = true;
+        let judge = |text: &str| Condition::parse(text).unwrap().judge(&document.comparisons, 0.95);
+        assert_eq!(judge("node.throughput > 1/s"), Judgement::Holds);
+        assert_eq!(judge("node.throughput < 1/s"), Judgement::Fails);
+        for unknown in ["node.throughput < 1000000000/s", "node.throughput > 1000000000/s", "python.throughput < 0.9 * node.throughput"] {
+            assert!(matches!(judge(unknown), Judgement::Unmeasured(_)), "{unknown}");
+        }
     }
 
     #[test]
@@ -188,6 +224,10 @@ mod tests {
             ("python.p99 > 3 parsecs", "\"parsecs\" is no unit"),
             ("python.p99 > python.p99", "the other side"),
             ("python.p99 > x * node.p99", "\"x\" is no number"),
+            ("python.p99 > 0 * node.p99", "a positive factor"),
+            ("python.p99 > 1.2 * node.p50", "the same measure"),
+            ("python.p99 > 50MiB", "another unit"),
+            ("python.memory_peak > 50ms", "another unit"),
         ] {
             let error = Condition::parse(text).unwrap_err();
             assert!(error.contains(expected), "{error}");

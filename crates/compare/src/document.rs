@@ -91,6 +91,9 @@ pub struct Settings {
     pub ignored: Vec<String>,
     /// The service level under which a rate counts as carried, such as `p99 < 50ms`.
     pub service_level: Option<String>,
+    /// Between load and the look at memory after it; absent where that is not measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rest_seconds: Option<f64>,
 }
 
 /// Length of a run.

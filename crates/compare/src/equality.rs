@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::document::{Difference, DifferenceClass, DifferenceExample, Equality, Outcome};
+use crate::redact;
 use crate::statistics::significance::{fisher_greater, holm};
 
 /// Paths remembered; answers that differ in more are different enough.
@@ -41,6 +42,7 @@ pub struct Likeness {
 #[derive(Clone, Debug, Default)]
 pub struct Comparer {
     likeness: Likeness,
+    redacts: bool,
     compared: u64,
     found: BTreeMap<String, Counts>,
 }
@@ -67,19 +69,26 @@ impl Comparer {
         Comparer { likeness, ..Comparer::default() }
     }
 
+    /// One of live or recorded traffic, which holds secrets: none is kept in examples.
+    pub fn of_traffic(likeness: Likeness) -> Comparer {
+        Comparer { redacts: true, ..Comparer::new(likeness) }
+    }
+
     /// Takes the answers to one case of left, left's twin, right, and right's twin.
     pub fn add(&mut self, case: &str, left: [&Answer; 2], right: [&Answer; 2]) {
         self.compared += 1;
         self.count(self.likeness.differences(left[0], left[1]), |counts, _| counts.left_twin += 1);
         self.count(self.likeness.differences(right[0], right[1]), |counts, _| counts.right_twin += 1);
+        let redacts = self.redacts;
+        let shown = |path: &str, value: &Value| if redacts { shortened(&redact::value(path, value)) } else { shortened(value) };
         self.count(self.likeness.differences(left[0], right[0]), |counts, found| {
             counts.across += 1;
             if counts.examples.len() < EXAMPLES_MAX {
                 counts.examples.push(DifferenceExample {
                     case: case.to_owned(),
                     path: found.path.clone(),
-                    left: found.left.as_ref().map(shortened),
-                    right: found.right.as_ref().map(shortened),
+                    left: found.left.as_ref().map(|value| shown(&found.path, value)),
+                    right: found.right.as_ref().map(|value| shown(&found.path, value)),
                 });
             }
         });
@@ -313,6 +322,19 @@ mod tests {
         let left = |n: u64| json!(u8::from(n % 10 == 0));
         let right = |n: u64| json!(u8::from(n % 10 != 0));
         assert_eq!(check(200, Likeness::default(), left, right), (Outcome::Different, vec!["$ Real".to_owned()]));
+    }
+
+    #[test]
+    fn examples_of_traffic_hold_no_secrets() {
+        let of = |token: &str| answer(json!({ "user": { "token": token, "name": "n" }, "html": format!("<input name=csrf value={token}>") }));
+        let (left, right) = (of("left-secret"), of("right-secret"));
+        let found = |mut comparer: Comparer| {
+            comparer.add("GET /", [&left, &left], [&right, &right]);
+            serde_json::to_string(&comparer.finish(1, 1, 0.95)).unwrap()
+        };
+        let traffic = found(Comparer::of_traffic(Likeness::default()));
+        assert!(!traffic.contains("-secret") && traffic.contains("[redacted]") && traffic.contains("$.user.token"), "{traffic}");
+        assert!(found(Comparer::new(Likeness::default())).contains("left-secret"), "a function's answers are the user's own");
     }
 
     #[test]

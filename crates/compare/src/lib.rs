@@ -16,6 +16,7 @@ pub mod load;
 pub mod machine;
 pub mod measures;
 pub mod processes;
+pub mod redact;
 pub mod report;
 pub mod requests;
 pub mod routes;

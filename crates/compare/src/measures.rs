@@ -1,10 +1,13 @@
 //! From launches to measures: one summary for each side, the ratio over blocks, the verdict. Pure.
 
-use crate::document::{Better, Comparison, Criterion, Launch, Measure, Outcome, Settings, Summary, Unit, VerdictKind};
+use crate::document::{
+    Better, Comparison, Criterion, Launch, Measure, Outcome, Settings, Summary, Unit, VerdictKind, WarmUp, WarmUpClass,
+};
 use crate::statistics::effect::Blocks;
 use crate::statistics::order::Which;
 use crate::statistics::verdict::{Rules, judge, without_winner};
 use crate::statistics::{median, quantile};
+use crate::table::quantity;
 
 /// What a value in [`Launch::values`] means.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,7 +44,7 @@ pub const KINDS: [Kind; 17] = {
         kind("memory_idle", "memory idle", Memory, Bytes, Less),
         kind("memory_steady", "memory under load", Memory, Bytes, Less),
         kind("memory_peak", "memory at peak", Memory, Bytes, Less),
-        kind("memory_after", "memory 30 s after", Memory, Bytes, Less),
+        kind("memory_after", "memory after load", Memory, Bytes, Less),
         kind("memory_least", "least memory limit", Memory, Bytes, Less),
         kind("start_warm", "start, warm", Start, Seconds, Less),
         kind("start_cold", "start, cold", Start, Seconds, Less),
@@ -54,6 +57,11 @@ pub const KINDS: [Kind; 17] = {
 /// Key of a value measured under a condition, such as `latency_p99@800 requests/s`.
 pub fn key(id: &str, condition: &str) -> String {
     if condition.is_empty() { id.to_owned() } else { format!("{id}@{condition}") }
+}
+
+/// Key of memory after a rest.
+pub fn key_after(rest_seconds: f64) -> String {
+    key("memory_after", &format!("{rest_seconds} s of rest"))
 }
 
 /// Computes a comparison's measures from its launches, judged by its answers.
@@ -98,6 +106,29 @@ pub fn spoken(name: &str) -> String {
         "python" => "Python".to_owned(),
         other => other.to_owned(),
     }
+}
+
+/// Says of each side how its launches warmed up, where they were not the same from the start. `unsteady` is what was done with those
+/// that came to no steady state.
+pub fn remark_warm_up(comparison: &mut Comparison, unsteady: &str) {
+    let mut remarks = Vec::new();
+    for side in &comparison.sides {
+        let all: Vec<&WarmUp> =
+            comparison.launches.iter().filter(|launch| launch.side == side.name).filter_map(|launch| launch.warm_up.as_ref()).collect();
+        let steady: Vec<f64> =
+            all.iter().filter(|one| one.class == WarmUpClass::WarmUp).filter_map(|one| one.steady_after_seconds).collect();
+        for (class, what) in [
+            (WarmUpClass::WarmUp, format!("became faster until {} after their first answer (median)", quantity(median(&steady), Unit::Seconds))),
+            (WarmUpClass::SlowDown, "ended slower than they began".to_owned()),
+            (WarmUpClass::NoSteadyState, format!("came to no steady state; {unsteady}")),
+        ] {
+            let count = all.iter().filter(|one| one.class == class).count();
+            if count > 0 {
+                remarks.push(format!("{}: {count} of {} launches {what}", side.name, all.len()));
+            }
+        }
+    }
+    comparison.remarks.extend(remarks);
 }
 
 fn measure(kind: &Kind, condition: &str, launches: &[Launch], names: &[String; 2], settings: &Settings) -> Option<Measure> {

@@ -33,7 +33,7 @@ impl Book {
             route: route.to_owned(),
             names: [own.to_owned(), candidate.to_owned()],
             samples: 0,
-            comparer: Comparer::new(Likeness::default()),
+            comparer: Comparer::of_traffic(Likeness::default()),
             latencies: [histogram()?, histogram()?],
         })
     }

@@ -1,14 +1,15 @@
 //! Simulated launches whose truth is known, over many seeds: intervals cover at their nominal rate, identical sides are not told
 //! apart, and what is different is found. Nothing here is timed.
 
-use compare::document::{Better, Criterion, Measure, Summary, Unit, VerdictKind, WarmUpClass};
+use compare::document::{Better, Criterion, DifferenceClass, Measure, Outcome, Summary, Unit, VerdictKind, WarmUpClass};
+use compare::equality::{Answer, Comparer, Likeness};
 use compare::statistics::change_points::warm_up;
 use compare::statistics::effect::Blocks;
 use compare::statistics::order::Which;
 use compare::statistics::verdict::{Rules, judge, without_winner};
 use compare::statistics::{median, quantile};
-use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
+use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, LogNormal, Normal};
 
 const SEEDS: u64 = 500;
@@ -195,6 +196,68 @@ fn single_pauses_are_no_change() {
         found += usize::from(warm_up(&samples).unwrap().class == WarmUpClass::Flat);
     }
     assert!(found >= 95, "flat in {found} of 100");
+}
+
+/// A tail that begins where p99 lies: now and then a launch has it within its p99. That is a winner whose size is uncertain, never an
+/// equality, and never the other side.
+#[test]
+fn a_tail_of_one_in_a_hundred_is_never_the_other_sides() {
+    let seeds = 20;
+    let mut found = 0;
+    for seed in 0..seeds {
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
+        let noise = LogNormal::new(0.0, 0.1).unwrap();
+        let (mut medians, mut tails) = (Vec::new(), Vec::new());
+        for (block, order) in compare::statistics::order::blocks(10, seed).into_iter().enumerate() {
+            for which in order {
+                let mut one = || {
+                    let heavy = which == Which::Right && random.random::<f64>() < 0.01;
+                    1e-3 * noise.sample(&mut random) * if heavy { 10.0 } else { 1.0 }
+                };
+                let values: Vec<f64> = (0..10_000).map(|_| one()).collect();
+                medians.push((block as u32, which, quantile(&values, 0.5)));
+                tails.push((block as u32, which, quantile(&values, 0.99)));
+            }
+        }
+        let mut both = [measure(&Blocks::gather(medians), seed), measure(&Blocks::gather(tails), seed)];
+        let kinds = judged(&mut both);
+        assert_eq!(kinds[0], VerdictKind::Equal, "seed {seed}");
+        assert_ne!(both[1].verdict.winner.as_deref(), Some("Python"), "seed {seed}");
+        assert_ne!(kinds[1], VerdictKind::Equal, "seed {seed}");
+        found += usize::from(both[1].verdict.winner.as_deref() == Some("Node"));
+    }
+    assert!(found * 10 >= seeds as usize * 8, "found in {found} of {seeds}");
+}
+
+/// Answers of both sides to 1,500 questions, each side asked twice.
+fn answers(seed: u64, mut side: impl FnMut(usize, &mut Xoshiro256PlusPlus) -> serde_json::Value) -> compare::document::Equality {
+    let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
+    let mut comparer = Comparer::new(Likeness::default());
+    for number in 0..1_500 {
+        let mut answer = |which| Answer { parts: Vec::new(), json: Some(side(which, &mut random)) };
+        let [a, b, c, d] = [0, 0, 1, 1].map(&mut answer);
+        comparer.add(&number.to_string(), [&a, &b], [&c, &d]);
+    }
+    comparer.finish(1, 1_500, 0.95)
+}
+
+#[test]
+fn one_wrong_answer_in_500_is_found_in_nearly_every_run() {
+    let found = (0..300).filter(|&seed| {
+        let equality = answers(seed, |side, random| (side == 1 && random.random::<f64>() < 1.0 / 500.0).into());
+        equality.outcome == Outcome::Different && equality.differences[0].class == DifferenceClass::Unstable
+    });
+    // 3,000 answers of the side that is wrong: all of them right in 0.25% of runs.
+    assert!(found.count() >= 295);
+}
+
+#[test]
+fn what_is_random_on_both_sides_is_noise() {
+    for part in [0.5, 0.02] {
+        let equal = (0..300).filter(|&seed| answers(seed, |_, random| (random.random::<f64>() < part).into()).outcome == Outcome::Equal);
+        let count = equal.count();
+        assert!(count >= 285, "equal in {count} of 300 where one in {:.0} is other", 1.0 / part);
+    }
 }
 
 #[test]

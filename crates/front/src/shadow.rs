@@ -27,6 +27,8 @@ const UNDER_WAY_MAX: usize = 8;
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes kept of a body; of more, only the first are compared.
 const BODY_BYTES_MAX: usize = 256 * 1024;
+/// Fields that say who the client is.
+const CREDENTIALS: [&str; 3] = ["cookie", "authorization", "x-api-key"];
 /// A whole, in millionths.
 const WHOLE: u32 = 1_000_000;
 
@@ -41,6 +43,8 @@ pub struct Sample {
     pub candidate: Arc<str>,
     /// Method and target without its query, which may hold secrets.
     pub name: String,
+    /// The client's own secrets: answers that repeat them are not shown with them.
+    pub credentials: Vec<(&'static str, Vec<u8>)>,
     /// What the first said, asked twice.
     pub own_answers: [Answer; 2],
     /// What the second said, asked twice.
@@ -75,6 +79,7 @@ pub fn consider(thread: &Thread, route: &ActiveRoute, own: &Rc<Pool>, head: &Hea
     let (own, candidate, pattern) = (own.clone(), shadow.pool.clone(), shadow.pattern.clone());
     let path = head.target.split(|byte| *byte == b'?').next().unwrap_or_default();
     let name = format!("{} {}", String::from_utf8_lossy(head.method), String::from_utf8_lossy(path));
+    let credentials = CREDENTIALS.into_iter().filter_map(|name| Some((name, head.get(name)?.to_vec()))).collect();
     let (frame, under_way) = (frame.to_vec(), UnderWay::begin(&thread.shadows));
     tokio::task::spawn_local(async move {
         let own_first = ask(&own, &frame).await;
@@ -84,7 +89,7 @@ pub fn consider(thread: &Thread, route: &ActiveRoute, own: &Rc<Pool>, head: &Hea
         let names = [own.service.clone(), candidate.service.clone()];
         let [own, candidate] = names;
         // Whoever takes them may be slow or gone; clients do not wait for that.
-        let _ = samples.try_send(Sample { route: pattern, own, candidate, name, own_answers, candidate_answers });
+        let _ = samples.try_send(Sample { route: pattern, own, candidate, name, credentials, own_answers, candidate_answers });
         drop(under_way);
     });
 }

@@ -27,8 +27,6 @@ pub const FAILED_IN_FLIGHT: &str = "failed_concurrent";
 /// Throws timed, and how many calls below the catch.
 const THROWS: u32 = 2_000;
 const THROW_DEPTH: u32 = 10;
-/// What "30 s after" means.
-const REST: Duration = Duration::from_secs(30);
 
 /// How a side's function is called.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -127,12 +125,12 @@ fn part(failed: u64, all: u64) -> f64 {
     failed as f64 / all.max(1) as f64
 }
 
-/// Memory of one launch of each side, 30 s after its load has ended.
+/// Memory of one launch of each side, some time after its load has ended. `seconds` are those of load and of rest.
 pub fn rest(
     launchers: &[Launcher; 2],
     cases: &Path,
     how: [How; 2],
-    seconds: f64,
+    [seconds, rest_seconds]: [f64; 2],
     cancel: &Cancel,
 ) -> Result<[Option<u64>; 2], String> {
     let mut runners = Vec::new();
@@ -141,7 +139,7 @@ pub fn rest(
         runner.time(seconds, how.calls, how.parse, how.asynchronous)?;
         runners.push(runner);
     }
-    let until = Instant::now() + REST;
+    let until = Instant::now() + Duration::from_secs_f64(rest_seconds);
     while Instant::now() < until {
         if cancel.is_cancelled() {
             return Err("interrupted".to_owned());

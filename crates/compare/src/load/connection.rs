@@ -12,8 +12,8 @@ use tokio::net::TcpStream;
 const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Fields of a response.
 const FIELDS_MAX: usize = 128;
-/// Longest body that is kept.
-const BODY_BYTES_MAX: usize = 64 << 20;
+/// Longest body that is kept, as sent and as decoded.
+pub const BODY_BYTES_MAX: usize = 64 << 20;
 
 /// A request as it is sent.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +51,15 @@ pub struct Connection {
     stream: TcpStream,
     /// What was read beyond the last response.
     buffer: Vec<u8>,
+}
+
+impl Response {
+    /// Undoes the content coding of its body.
+    pub fn decode(&mut self) {
+        if let Some(plain) = super::coding::decode(&self.fields, &self.body) {
+            self.body = plain;
+        }
+    }
 }
 
 impl Connection {

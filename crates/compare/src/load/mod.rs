@@ -4,6 +4,7 @@
 //! a request that has to wait for a connection waits within its latency. So a server that stalls cannot slow its own test down
 //! (coordinated omission). It also measures itself: how late it was itself, and what it can do at all.
 
+pub mod coding;
 pub mod connection;
 pub mod null;
 
@@ -109,7 +110,7 @@ impl Measured {
 /// Sends the requests, over and over, as the trial says. Blocks this thread.
 ///
 /// # Errors
-/// When nothing can be sent at all: no timer, no first connection.
+/// When nothing can be sent at all: no timer, no first connection. When the run is cancelled: half a trial says nothing.
 pub fn run(address: SocketAddr, requests: &[Request], trial: &Trial, cancel: &Cancel) -> Result<Measured, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -186,6 +187,9 @@ async fn generate(address: SocketAddr, requests: &[Request], trial: &Trial, canc
         None => closed_loop(&state, trial, began, cancel).await,
     }
     settle(&state, trial.timeout, cancel).await;
+    if cancel.is_cancelled() {
+        return Err("interrupted".to_owned());
+    }
     let mut measured = state.borrow().measured.clone();
     measured.elapsed = state.borrow().last_answer.duration_since(began).max(Duration::from_micros(1));
     Ok(measured)

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Plain;
+use crate::redact;
 
 pub fn read(text: &str) -> Result<Vec<Plain>, String> {
     let mut variables = BTreeMap::new();
@@ -42,7 +43,7 @@ fn request(block: &[(usize, &str)], variables: &mut BTreeMap<String, String>) ->
             }
             Some(request) => {
                 let field = filled(trimmed, variables).map_err(place)?;
-                let (name, value) = field.split_once(':').ok_or_else(|| place(format!("{field:?} is no field; write Name: value")))?;
+                let (name, value) = field.split_once(':').ok_or_else(|| place(format!("{:?} is no field; write Name: value", redact::text(&field))))?;
                 request.fields.push((name.trim().to_owned(), value.trim().to_owned()));
             }
         }
@@ -66,7 +67,7 @@ fn first_line(line: &str) -> Result<Plain, String> {
         [url] => Plain::checked("GET", url),
         [method, url] => Plain::checked(method, url),
         [method, url, version] if version.starts_with("HTTP/") => Plain::checked(method, url),
-        _ => Err(format!("{line:?} is no request; write METHOD /path")),
+        _ => Err(format!("{:?} is no request; write METHOD /path", redact::text(line))),
     }
 }
 

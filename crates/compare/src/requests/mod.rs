@@ -9,6 +9,7 @@ mod http_file;
 use std::path::Path;
 
 use crate::load::connection::Request;
+use crate::redact;
 
 pub use har::{Entry, entries};
 
@@ -28,20 +29,54 @@ pub struct Plain {
     pub body: Vec<u8>,
 }
 
+/// What a file gave.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Read<T> {
+    /// In its order; a HAR's in order of time.
+    pub requests: Vec<T>,
+    /// What was passed over and why, for people.
+    pub left_out: Vec<String>,
+}
+
+/// Tells of a request whether it is for the route that is compared.
+pub type Wanted<'a> = &'a dyn Fn(&Plain) -> bool;
+
 /// Reads requests; the file's form shows in its name: `.har`, `.http` or `.rest`, and anything else is an access log.
 ///
 /// # Errors
-/// What is wrong, with the line where that is known.
-pub fn read(path: &Path, text: &str) -> Result<Vec<Plain>, String> {
-    let requests = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("har") => har::entries(text)?.into_iter().map(|entry| entry.request).collect(),
-        Some("http" | "rest") => http_file::read(text)?,
-        _ => access_log::read(text)?,
-    };
+/// What is wrong, with the line where that is known; or that no request is left.
+pub fn read(path: &Path, text: &str, wanted: Wanted) -> Result<Read<Plain>, String> {
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("har") => {
+            let Read { requests, left_out } = har::entries(text, wanted)?;
+            Ok(Read { requests: requests.into_iter().map(|entry| entry.request).collect(), left_out })
+        }
+        Some("http" | "rest") => checked(http_file::read(text)?, Vec::new(), wanted),
+        _ => {
+            let (requests, left_out) = access_log::read(text)?;
+            checked(requests, left_out, wanted)
+        }
+    }
+}
+
+/// Those that are wanted, if they are some and not too many.
+fn checked<T: AsRef<Plain>>(mut requests: Vec<T>, mut left_out: Vec<String>, wanted: Wanted) -> Result<Read<T>, String> {
+    let all = requests.len();
+    requests.retain(|request| wanted(request.as_ref()));
+    if requests.len() < all {
+        left_out.push(format!("{} of {all} requests are for other routes and were left out", all - requests.len()));
+    }
     match requests.len() {
-        0 => Err("it holds no request".to_owned()),
-        1..=REQUESTS_MAX => Ok(requests),
+        0 if left_out.is_empty() => Err("it holds no request".to_owned()),
+        0 => Err(format!("it holds no request to send: {}", left_out.join("; "))),
+        1..=REQUESTS_MAX => Ok(Read { requests, left_out }),
         _ => Err(format!("it holds more than {REQUESTS_MAX} requests")),
+    }
+}
+
+impl AsRef<Plain> for Plain {
+    fn as_ref(&self) -> &Plain {
+        self
     }
 }
 
@@ -68,9 +103,9 @@ impl Plain {
         Ok(Request { name: self.name(), bytes, without_body: self.method == "HEAD" })
     }
 
-    /// `GET /api/quote/7`.
+    /// `GET /api/quote/7`, without secrets in its query.
     pub fn name(&self) -> String {
-        format!("{} {}", self.method, self.target)
+        format!("{} {}", self.method, redact::target(&self.target))
     }
 
     /// Checks a request line's parts; a URL's scheme and host are left out.
@@ -85,7 +120,7 @@ impl Plain {
         let target = target.split('#').next().unwrap_or_default();
         let target = if target.starts_with('?') { format!("/{target}") } else { target.to_owned() };
         if !target.starts_with('/') || target.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            return Err(format!("{url:?} is neither a path nor a URL"));
+            return Err(format!("{:?} is neither a path nor a URL", redact::target(url)));
         }
         Ok(Plain { method: method.to_owned(), target, ..Plain::default() })
     }

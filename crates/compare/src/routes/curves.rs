@@ -9,7 +9,7 @@ use crate::load::{self, Trial};
 use crate::server::Server;
 use crate::statistics::order::Which;
 use crate::statistics::{median, scalability};
-use crate::{Cancel, machine, processes};
+use crate::{Cancel, machine, measures, processes};
 
 /// Points kept of a line over time.
 const POINTS_MAX: usize = 200;
@@ -19,8 +19,6 @@ const CONCURRENCIES: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
 const CORES_FOR_SCALING: u32 = 4;
 /// Connections that load the workers.
 const WORKERS_LOAD: usize = 32;
-/// What "30 s after" means.
-const REST: Duration = Duration::from_secs(30);
 
 /// Adds a launch's lines to `warm_up` and `memory_over_time`.
 pub fn trace(comparison: &mut Comparison, side: &str, trace: &launch::Trace) {
@@ -31,40 +29,53 @@ pub fn trace(comparison: &mut Comparison, side: &str, trace: &launch::Trace) {
         let typical = |chunk: &[(f64, f64)]| (chunk[0].0, median(&chunk.iter().map(|point| point.1).collect::<Vec<_>>()));
         points.chunks(step).map(typical).collect::<Vec<_>>()
     };
+    // A replay has no warm-up of its own: its requests are not alike.
     let curves = [
         ("warm_up", "Warm-up", Criterion::Performance, seconds("latency"), &trace.latency),
         ("memory_over_time", "Memory over time", Criterion::Memory, axis("memory", Unit::Bytes, false), &trace.memory),
     ];
-    for (id, title, criterion, y, points) in curves {
+    for (id, title, criterion, y, points) in curves.into_iter().filter(|curve| !curve.4.is_empty()) {
         let curve = curve(comparison, id, title, criterion, seconds(since), y);
         let number = curve.series.iter().filter(|series| series.side == side).count();
         curve.series.push(Series { side: side.to_owned(), label: format!("launch {}", number + 1), points: thinned(points) });
     }
 }
 
-/// Latency by quantile at 70% of each one's own capacity, and against the rate.
-pub fn latency(comparison: &mut Comparison) {
+/// Latency by quantile; `when` says of which requests.
+pub fn distribution(comparison: &mut Comparison, when: &str) {
     let launches = comparison.launches.clone();
     let names: Vec<String> = comparison.sides.iter().map(|side| side.name.clone()).collect();
     for name in &names {
-        let of_side: Vec<&Launch> = launches.iter().filter(|launch| launch.side == *name).collect();
-        let all: Vec<_> = of_side.iter().filter_map(|launch| launch.latency.as_ref()).collect();
+        let all: Vec<_> = launches.iter().filter(|launch| launch.side == *name).filter_map(|launch| launch.latency.as_ref()).collect();
         if !all.is_empty() {
             let at = |index: usize| median(&all.iter().map(|one| one.quantiles[index].1).collect::<Vec<_>>());
             let points = QUANTILES.iter().enumerate().map(|(index, quantile)| (*quantile, at(index))).collect();
             let (x, y) = (axis("quantile", Unit::Ratio, false), axis("latency", Unit::Seconds, true));
-            let title = "Latency by quantile, at 70% of each one's own capacity";
-            let curve = curve(comparison, "latency_distribution", title, Criterion::Performance, x, y);
+            let title = format!("Latency by quantile, {when}");
+            let curve = curve(comparison, "latency_distribution", &title, Criterion::Performance, x, y);
             curve.series.push(Series { side: name.clone(), label: String::new(), points });
         }
+    }
+}
+
+/// Latency against the rate.
+pub fn by_rate(comparison: &mut Comparison) {
+    let launches = comparison.launches.clone();
+    let names: Vec<String> = comparison.sides.iter().map(|side| side.name.clone()).collect();
+    for name in &names {
+        let of_side = launches.iter().filter(|launch| launch.side == *name);
         let mut by_rate = std::collections::BTreeMap::<u64, Vec<f64>>::new();
-        for (key, value) in of_side.iter().flat_map(|launch| &launch.values) {
+        for (key, value) in of_side.flat_map(|launch| &launch.values) {
             let rate = key.strip_prefix("latency_p50@").and_then(|condition| condition.split(" requests/s").next()?.parse::<u64>().ok());
             if let Some(rate) = rate {
                 by_rate.entry(rate).or_default().push(*value);
             }
         }
         let points: Vec<(f64, f64)> = by_rate.into_iter().map(|(rate, values)| (rate as f64, median(&values))).collect();
+        // One point, as in a quick run, is no line.
+        if points.len() < 2 {
+            continue;
+        }
         let (x, y) = (axis("rate", Unit::PerSecond, false), axis("latency", Unit::Seconds, true));
         let curve = curve(comparison, "latency_by_rate", "p50 latency against the rate", Criterion::Performance, x, y);
         curve.series.push(Series { side: name.clone(), label: "p50".to_owned(), points });
@@ -151,15 +162,15 @@ fn workers_remark(cores: u32, side: &str, points: &[(f64, f64)]) -> Option<Strin
     }
 }
 
-/// Memory 30 s after load, of a launch of each side side by side.
-pub fn rest(routes: &Routes, settings: &Settings, comparison: &mut Comparison, cancel: &Cancel) -> Result<(), String> {
+/// Memory some time after load, of a launch of each side side by side.
+pub fn rest(routes: &Routes, settings: &Settings, rest_seconds: f64, comparison: &mut Comparison, cancel: &Cancel) -> Result<(), String> {
     let mut servers = Vec::new();
     for which in [Which::Left, Which::Right] {
         let (server, _) = launch::start(routes, &routes.subject.launchers[which.index()], cancel)?;
         load::run(server.address, &routes.requests, &closed(routes, settings, 8), cancel)?;
         servers.push((which, server));
     }
-    let until = Instant::now() + REST;
+    let until = Instant::now() + Duration::from_secs_f64(rest_seconds);
     while Instant::now() < until {
         if cancel.is_cancelled() {
             return Err("interrupted".to_owned());
@@ -173,7 +184,7 @@ pub fn rest(routes: &Routes, settings: &Settings, comparison: &mut Comparison, c
             block: settings.blocks,
             position: which.index() as u32,
             began_seconds: 0.0,
-            values: bytes.map(|bytes| ("memory_after".to_owned(), bytes as f64)).into_iter().collect(),
+            values: bytes.map(|bytes| (measures::key_after(rest_seconds), bytes as f64)).into_iter().collect(),
             warm_up: None,
             latency: None,
             void: None,

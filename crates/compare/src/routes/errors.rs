@@ -135,6 +135,9 @@ impl Patient<'_> {
         let usual = self.ask(&injection.neighbour)?.status;
         self.server.take_printed();
         let (neighbours, answer, recovery) = self.beside_neighbours(injection, usual, cancel);
+        if cancel.is_cancelled() {
+            return Err("interrupted".to_owned());
+        }
         let right = match (&answer, injection.expected) {
             (Ok(response), Expected::Hundred(hundred)) => response.status / 100 == hundred,
             (Ok(response), Expected::AsNeighbour) => response.status == usual,

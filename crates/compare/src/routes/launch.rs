@@ -26,6 +26,8 @@ const TRIAL_SECONDS_MIN: f64 = 0.15;
 /// By how much of a trial answers may come later at its end than at its beginning. A rate that is a tenth too high makes them that late,
 /// long before p99 of a short trial leaves the service level.
 const BEHIND_PART_MAX: f64 = 0.08;
+/// Trials of warming up, as long as no steady state is reached.
+const WARM_UPS_MAX: u64 = 3;
 /// Part of the generator's ceiling up to which a capacity is the server's.
 const CEILING_PART: f64 = 0.8;
 
@@ -109,9 +111,19 @@ pub fn measure(
             timeout: routes.timeout,
             seed,
         };
-        let warm = load::run(server.address, &routes.requests, &trial(rates.smaller * 0.5, 0.15), cancel)?;
-        launch.warm_up = warm_up(&warm.trace);
-        trace.latency = warm.trace;
+        let began = std::time::Instant::now();
+        for round in 0..WARM_UPS_MAX {
+            let since = began.elapsed().as_secs_f64();
+            let warming = Trial { seed: seed.wrapping_add(round << 32), ..trial(rates.smaller * 0.5, 0.15) };
+            let warm = load::run(server.address, &routes.requests, &warming, cancel)?;
+            trace.latency.extend(warm.trace.into_iter().map(|(at, took)| (since + at, took)));
+            // Answers come in another order than requests are sent.
+            trace.latency.sort_by(|a, b| a.0.total_cmp(&b.0));
+            launch.warm_up = warm_up(&trace.latency);
+            if launch.warm_up.as_ref().is_none_or(|warm_up| warm_up.steady_after_seconds.is_some()) {
+                break;
+            }
+        }
         let (mut answered, busy) = (0, processes::processor_time(server.pid()));
         for (condition, rate, part) in conditions(rates, settings.effort, &workers(routes)) {
             let measured = load::run(server.address, &routes.requests, &trial(rate, part), cancel)?;

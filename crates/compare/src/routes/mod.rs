@@ -140,6 +140,7 @@ impl Run<'_> {
         self.measuring_since = Instant::now();
         let measured = self.measure_blocks(&rates);
         self.remark_void();
+        measures::remark_warm_up(&mut self.comparison, "what follows was measured all the same");
         measured?;
         self.draw_curves()?;
         self.measure_memory_limit(&rates)
@@ -203,15 +204,16 @@ impl Run<'_> {
     }
 
     fn draw_curves(&mut self) -> Result<(), String> {
-        curves::latency(&mut self.comparison);
+        curves::distribution(&mut self.comparison, "at 70% of each one's own capacity");
+        curves::by_rate(&mut self.comparison);
         for which in [Which::Left, Which::Right] {
             self.say(&format!("throughput against concurrency, {}", self.name(which)), 1.0);
             curves::concurrency(self.routes, which, self.settings, &mut self.comparison, self.cancel)?;
         }
         curves::workers(self.routes, self.settings, &mut self.comparison, self.cancel)?;
-        if self.settings.effort != Effort::Quick {
-            self.say("resting for 30 s", 1.0);
-            curves::rest(self.routes, self.settings, &mut self.comparison, self.cancel)?;
+        if let Some(rest_seconds) = self.settings.rest_seconds {
+            self.say(&format!("resting for {rest_seconds} s"), 1.0);
+            curves::rest(self.routes, self.settings, rest_seconds, &mut self.comparison, self.cancel)?;
         }
         Ok(())
     }
@@ -220,7 +222,7 @@ impl Run<'_> {
     fn measure_memory_limit(&mut self, rates: &[Rates; 2]) -> Result<(), String> {
         let rounds = match self.settings.effort {
             Effort::Quick => {
-                let remark = "the least memory limit and memory 30 s after load are not measured in a quick run".to_owned();
+                let remark = "the least memory limit is not measured in a quick run, nor is memory after a rest without --rest".to_owned();
                 self.comparison.remarks.push(remark);
                 return Ok(());
             }
@@ -297,10 +299,11 @@ impl Run<'_> {
 fn after_seconds(settings: &Settings) -> f64 {
     let curves = 40.0 * curves::closed_seconds(settings);
     let limits = 2.0 * least_memory::seconds(settings);
+    let rest = settings.rest_seconds.unwrap_or(0.0);
     match settings.effort {
-        Effort::Quick => curves,
-        Effort::Default => curves + 30.0 + limits,
-        Effort::Thorough => curves + 30.0 + 6.0 * limits,
+        Effort::Quick => curves + rest,
+        Effort::Default => curves + rest + limits,
+        Effort::Thorough => curves + rest + 6.0 * limits,
     }
 }
 
@@ -375,6 +378,7 @@ mod tests {
             tolerance: 0.0,
             ignored: Vec::new(),
             service_level: None,
+            rest_seconds: None,
         };
         measures::derive(&mut comparison, &settings, 10.0);
         rules(&mut comparison, ServiceLevel { p99_seconds: 0.05 });

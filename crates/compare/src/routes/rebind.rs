@@ -5,14 +5,8 @@
 use std::collections::BTreeMap;
 
 use crate::load::connection::Response;
+use crate::redact::{REDACTED, VALUE_LENGTH_MIN, decoded};
 use crate::requests::{Entry, Plain};
-
-/// What stands in place of a secret in everything that is written.
-pub const REDACTED: &str = "[redacted]";
-/// Parts of names whose values are secrets.
-const SECRET_NAMES: [&str; 9] = ["token", "secret", "password", "passwd", "session", "auth", "api_key", "apikey", "signature"];
-/// Shortest value that is taken for a token: a shorter one would be found in places that it does not mean.
-const TOKEN_LENGTH_MIN: usize = 8;
 
 /// One session as it lives now.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,8 +18,14 @@ pub struct Session {
 
 impl Session {
     /// A recorded request with the values of now.
-    pub fn prepare(&self, recorded: &Plain) -> Plain {
+    pub fn prepare(&mut self, recorded: &Plain) -> Plain {
         let mut request = recorded.clone();
+        // A recording may begin when its cookies had long been set.
+        for (name, value) in recorded.fields.iter().filter(|field| field.0.eq_ignore_ascii_case("cookie")).flat_map(|field| pairs(&field.1)) {
+            if let Some(live) = self.cookies.get(name).cloned() {
+                self.pair(value, &live);
+            }
+        }
         for (name, value) in &mut request.fields {
             if name.eq_ignore_ascii_case("cookie") {
                 *value = self.cookie(value);
@@ -45,11 +45,21 @@ impl Session {
 
     /// Takes what a live response set, and pairs its tokens with the recorded ones of the same names.
     pub fn learn(&mut self, recorded: &Entry, live: &Response) {
-        for (name, value) in &live.fields {
-            if name == "set-cookie" {
-                let text = String::from_utf8_lossy(value);
-                if let Some((name, value)) = text.split(';').next().and_then(|pair| pair.split_once('=')) {
-                    self.cookies.insert(name.trim().to_owned(), value.trim().to_owned());
+        for (_, value) in live.fields.iter().filter(|field| field.0 == "set-cookie") {
+            let text = String::from_utf8_lossy(value);
+            match set_cookie(&text) {
+                Some((name, Some(value))) => drop(self.cookies.insert(name.to_owned(), value.to_owned())),
+                Some((name, None)) => drop(self.cookies.remove(name)),
+                None => {}
+            }
+        }
+        // Scripts send a cookie's value again as a field (Angular, Django, Laravel).
+        for (_, value) in recorded.response_fields.iter().filter(|field| field.0.eq_ignore_ascii_case("set-cookie")) {
+            for line in value.lines() {
+                if let Some((name, Some(value))) = set_cookie(line)
+                    && let Some(live) = self.cookies.get(name).cloned()
+                {
+                    self.pair(value, &live);
                 }
             }
         }
@@ -58,8 +68,17 @@ impl Session {
         let now = tokens(&fields, &String::from_utf8_lossy(&live.body));
         for (name, value) in tokens(&recorded.response_fields, &recorded.response_text) {
             if let Some(live) = now.get(&name) {
-                self.tokens.retain(|known| known.0 != value);
-                self.tokens.push((value, live.clone()));
+                self.pair(&value, live);
+            }
+        }
+    }
+
+    /// From now on `live` stands in place of `recorded`, as it is and without percent-encoding.
+    fn pair(&mut self, recorded: &str, live: &str) {
+        for (recorded, live) in [(recorded.to_owned(), live.to_owned()), (decoded(recorded), decoded(live))] {
+            if recorded.len() >= VALUE_LENGTH_MIN && live.len() >= VALUE_LENGTH_MIN {
+                self.tokens.retain(|known| known.0 != recorded);
+                self.tokens.push((recorded, live));
             }
         }
     }
@@ -67,12 +86,12 @@ impl Session {
     /// A text without the tokens of now.
     pub fn redact(&self, text: &str) -> String {
         let values = self.tokens.iter().map(|token| &token.1).chain(self.cookies.values());
-        values.filter(|value| value.len() >= TOKEN_LENGTH_MIN).fold(text.to_owned(), |text, value| text.replace(value.as_str(), REDACTED))
+        values.filter(|value| value.len() >= VALUE_LENGTH_MIN).fold(text.to_owned(), |text, value| text.replace(value.as_str(), REDACTED))
     }
 
     /// The recorded names with values of now, and what the live server has set besides.
     fn cookie(&self, recorded: &str) -> String {
-        let mut all: BTreeMap<&str, &str> = recorded.split(';').filter_map(|pair| pair.trim().split_once('=')).collect();
+        let mut all: BTreeMap<&str, &str> = pairs(recorded).collect();
         all.extend(self.cookies.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         all.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
     }
@@ -82,19 +101,22 @@ impl Session {
     }
 }
 
-/// A target whose secrets are not shown: `/login?token=[redacted]`.
-pub fn redacted_target(target: &str) -> String {
-    let Some((path, query)) = target.split_once('?') else { return target.to_owned() };
-    let shown = query.split('&').map(|pair| match pair.split_once('=') {
-        Some((name, _)) if is_secret(name) => format!("{name}={REDACTED}"),
-        _ => pair.to_owned(),
-    });
-    format!("{path}?{}", shown.collect::<Vec<_>>().join("&"))
+/// Names and values of a `cookie` field.
+fn pairs(field: &str) -> impl Iterator<Item = (&str, &str)> {
+    field.split(';').filter_map(|pair| pair.trim().split_once('='))
 }
 
-fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    SECRET_NAMES.iter().any(|part| name.contains(part)) || is_token(&name)
+/// Name and value of a `set-cookie` field; no value if it takes the cookie back (RFC 6265 §3.1).
+fn set_cookie(field: &str) -> Option<(&str, Option<&str>)> {
+    let (pair, attributes) = field.split_once(';').unwrap_or((field, ""));
+    let (name, value) = pair.split_once('=')?;
+    let attributes = attributes.to_ascii_lowercase();
+    let taken_back = attributes.split(';').any(|attribute| {
+        let attribute = attribute.trim();
+        attribute.strip_prefix("max-age=").is_some_and(|age| age.trim().parse::<i64>().is_ok_and(|age| age <= 0))
+            || (attribute.starts_with("expires=") && attribute.contains("1970"))
+    });
+    Some((name.trim(), (!taken_back).then_some(value.trim())))
 }
 
 /// Names that frameworks give to tokens against forgery: Django, Rails, Laravel, ASP.NET, Angular, Express.
@@ -120,7 +142,7 @@ fn tokens(fields: &[(String, String)], text: &str) -> BTreeMap<String, String> {
             }
         }
     }
-    found.retain(|_, value| value.len() >= TOKEN_LENGTH_MIN);
+    found.retain(|_, value| value.len() >= VALUE_LENGTH_MIN);
     found
 }
 
@@ -210,8 +232,29 @@ mod tests {
     }
 
     #[test]
-    fn secrets_in_targets_are_not_shown() {
-        assert_eq!(redacted_target("/a?q=1&access_token=abc&password=x"), "/a?q=1&access_token=[redacted]&password=[redacted]");
-        assert_eq!(redacted_target("/a"), "/a");
+    fn a_cookie_that_is_sent_again_as_a_field_is_rebound() {
+        // Laravel's cookie is percent-encoded, and scripts send it decoded.
+        let mut session = Session::default();
+        let mut recorded = entry("");
+        recorded.response_fields = vec![("Set-Cookie".into(), "XSRF-TOKEN=recorded%3Dvalue; Path=/".into())];
+        session.learn(&recorded, &response(&[("set-cookie", "XSRF-TOKEN=live%3Dvalue; Path=/")], ""));
+        let plain = Plain { fields: vec![("X-XSRF-TOKEN".into(), "recorded=value".into())], ..Plain::default() };
+        assert_eq!(session.prepare(&plain).fields[0].1, "live=value");
+        // The recording began when the cookie was there already.
+        let mut session = Session::default();
+        session.learn(&entry(""), &response(&[("set-cookie", "csrftoken=live-value-1; Path=/")], ""));
+        let fields = [("cookie", "csrftoken=recorded-value"), ("x-csrftoken", "recorded-value")].map(|(n, v)| (n.to_owned(), v.to_owned()));
+        let sent = session.prepare(&Plain { fields: fields.into(), ..Plain::default() });
+        assert_eq!((sent.fields[0].1.as_str(), sent.fields[1].1.as_str()), ("csrftoken=live-value-1", "live-value-1"));
+    }
+
+    #[test]
+    fn a_cookie_that_was_taken_back_is_sent_no_more() {
+        for attribute in ["Max-Age=0", "Expires=Thu, 01 Jan 1970 00:00:00 GMT"] {
+            let mut session = Session::default();
+            session.learn(&entry(""), &response(&[("set-cookie", "sid=live-one")], ""));
+            session.learn(&entry(""), &response(&[("set-cookie", &format!("sid=; {attribute}"))], ""));
+            assert_eq!(session.prepare(&Plain::default()).fields, [], "{attribute}");
+        }
     }
 }

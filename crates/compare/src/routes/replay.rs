@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::rebind::{Session, redacted_target};
-use super::{Routes, Run, answers, launch, steady_and_peak};
+use super::launch::Trace;
+use super::rebind::Session;
+use super::{Routes, Run, answers, curves, launch, steady_and_peak};
 use crate::document::{Distribution, Launch, Outcome as Answers};
 use crate::equality::{Answer, Comparer};
 use crate::functions::QUANTILES;
@@ -49,12 +50,16 @@ impl Run<'_> {
                 let done = self.launches_done as f64 / (orders.len() * 4) as f64;
                 self.say(&format!("block {} of {}, {}", block + 1, orders.len(), self.name(*which)), done);
                 let began_seconds = self.began.elapsed().as_secs_f64();
-                let launch = measure(self.routes, *which, recording, self.cancel)?;
+                let (launch, trace) = measure(self.routes, *which, recording, self.cancel)?;
+                if block == 0 {
+                    curves::trace(&mut self.comparison, &self.routes.subject.sides[which.index()].name, &trace);
+                }
                 let (block, position) = (u32::try_from(block).unwrap_or(u32::MAX), u32::try_from(position).unwrap_or(u32::MAX));
                 self.comparison.launches.push(Launch { block, position, began_seconds, ..launch });
                 self.launched();
             }
         }
+        curves::distribution(&mut self.comparison, "as replayed");
         self.comparison.remarks.push(format!(
             "replayed: {} requests of {} sessions, {}; latency counts from when a session would have sent, or had the answer before",
             recording.entries.len(),
@@ -76,18 +81,17 @@ impl Run<'_> {
             let unhurried = Recording { speed: NO_PAUSES, ..recording.clone() };
             replays.push(replay(self.routes, server.address, &unhurried, self.cancel)?);
         }
-        let mut comparer = Comparer::new(self.routes.likeness.clone());
+        let mut comparer = Comparer::of_traffic(self.routes.likeness.clone());
         for (at, entry) in recording.entries.iter().enumerate() {
             let [a, b, c, d] = [0, 1, 2, 3].map(|replay| &replays[replay][at].answer);
-            let name = format!("{} {}", entry.request.method, redacted_target(&entry.request.target));
-            comparer.add(&format!("entry {}, {name}", at + 1), [a, b], [c, d]);
+            comparer.add(&format!("entry {}, {}", at + 1, entry.request.name()), [a, b], [c, d]);
         }
         self.comparison.equality = comparer.finish(recording.entries.len() as u64, 1, self.settings.confidence);
         Ok(())
     }
 }
 
-fn measure(routes: &Routes, which: Which, recording: &Recording, cancel: &Cancel) -> Result<Launch, String> {
+fn measure(routes: &Routes, which: Which, recording: &Recording, cancel: &Cancel) -> Result<(Launch, Trace), String> {
     let launcher = &routes.subject.launchers[which.index()];
     let (server, started) = launch::start(routes, launcher, cancel)?;
     let mut values = BTreeMap::from([("start_warm".to_owned(), started)]);
@@ -108,7 +112,7 @@ fn measure(routes: &Routes, which: Which, recording: &Recording, cancel: &Cancel
     }
     values.retain(|_, value| value.is_finite() && *value > 0.0);
     let quantiles = QUANTILES.map(|q| (q, quantile(&latencies, q))).to_vec();
-    Ok(Launch {
+    let launch = Launch {
         side: launcher.name.clone(),
         block: 0,
         position: 0,
@@ -117,7 +121,8 @@ fn measure(routes: &Routes, which: Which, recording: &Recording, cancel: &Cancel
         warm_up: None,
         latency: Some(Distribution { count: latencies.len() as u64, quantiles }),
         void: None,
-    })
+    };
+    Ok((launch, Trace { memory: sizes, ..Trace::default() }))
 }
 
 /// Entries of each session, in order.
@@ -174,7 +179,11 @@ async fn session(
         let response = tokio::time::timeout(timeout, ask).await.unwrap_or_else(|_| Err("no answer in time".to_owned()));
         let seconds = intended.elapsed().as_secs_f64();
         let response = response.map(|mut response| {
+            response.decode();
             live.learn(entry, &response);
+            for (_, value) in &mut response.fields {
+                *value = live.redact(&String::from_utf8_lossy(value)).into_bytes();
+            }
             if let Ok(text) = std::str::from_utf8(&response.body) {
                 response.body = live.redact(text).into_bytes();
             }

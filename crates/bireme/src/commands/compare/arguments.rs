@@ -19,6 +19,12 @@ Every launch is a fresh process; verdicts rest on launches, not on calls. Result
 compare.json holds all that was measured, by the schema docs/compare.schema.json, and compare.html is
 the report for people.";
 
+/// What a run that is repeated has from the first one.
+const REPEATED: [&str; 22] = [
+    "sides", "input", "mix", "requests", "replay", "speed", "route", "config", "shadow_report", "quick", "thorough", "blocks", "launch", "rest", "seed",
+    "tolerance", "ignore", "equal_within", "service_level", "timeout", "node", "python",
+];
+
 #[derive(Clone, Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, after_help = EXAMPLES, arg_required_else_help = true)]
 pub struct CompareArguments {
@@ -65,8 +71,9 @@ pub struct CompareArguments {
     #[arg(long, value_name = "PID", requires = "shadow_report")]
     pub pid: Option<u32>,
 
-    /// Repeat the run that wrote this compare.json, with its arguments, folder and order of launches
-    #[arg(long, value_name = "FILE", conflicts_with = "sides")]
+    /// Repeat the run that wrote this compare.json, with its arguments, folder and order of launches; only --out and --fail-if may be
+    /// given beside it
+    #[arg(long, value_name = "FILE", conflicts_with_all = REPEATED)]
     pub reproduce: Option<PathBuf>,
 
     #[command(flatten)]
@@ -79,7 +86,7 @@ pub enum CompareCommand {
     Suite(SuiteArguments),
     /// Show what changed between two runs
     Diff(DiffArguments),
-    /// Write the report of a compare.json anew
+    /// Write the report of a compare.json anew, or its verdicts as Markdown
     Report(ReportArguments),
 }
 
@@ -89,7 +96,7 @@ pub struct ReportArguments {
     #[arg(value_name = "COMPARE.JSON")]
     pub file: PathBuf,
 
-    /// File to write [default: beside the first, ending in .html]
+    /// File to write; one that ends in .md gets the verdicts as a table [default: beside the first, ending in .html]
     #[arg(short, long, value_name = "FILE")]
     pub out: Option<PathBuf>,
 }
@@ -142,6 +149,10 @@ pub struct MeasureArguments {
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub launch: Option<f64>,
 
+    /// Seconds of rest before memory is looked at once more after load [default: 30; quick: none]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub rest: Option<f64>,
+
     /// Repeats the order of launches of another run
     #[arg(long, value_name = "NUMBER")]
     pub seed: Option<u64>,
@@ -163,7 +174,7 @@ pub struct MeasureArguments {
     pub fail_if: Vec<Condition>,
 
     /// p99 in milliseconds below which a rate counts as carried
-    #[arg(long, value_name = "MILLISECONDS", default_value_t = 50.0)]
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 50.0, value_parser = milliseconds)]
     pub service_level: f64,
 
     /// Seconds after which a start or an answer is given up
@@ -183,6 +194,13 @@ fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if (0.05..=3600.0).contains(&value) => Ok(value),
         _ => Err("write seconds between 0.05 and 3600, such as 2.5".to_owned()),
+    }
+}
+
+fn milliseconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if (0.1..=60_000.0).contains(&value) => Ok(value),
+        _ => Err("write milliseconds between 0.1 and 60000, such as 50".to_owned()),
     }
 }
 

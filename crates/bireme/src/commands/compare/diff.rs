@@ -23,8 +23,8 @@ pub fn read(path: &Path) -> Result<Document, Stop> {
     let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| wrong(format!("it is no JSON: {error}")))?;
     match value["schema_version"].as_u64() {
         Some(version) if version == u64::from(SCHEMA_VERSION) => {}
-        Some(version) => return Err(wrong(format!("its schema is version {version}, and this is version {SCHEMA_VERSION}"))),
-        None => return Err(wrong("`bireme compare` did not write it".to_owned())),
+        Some(version) => return Err(wrong(format!("its schema has version {version}, and this bireme reads {SCHEMA_VERSION}"))),
+        None => return Err(wrong("it has no schema_version; is it a compare.json?".to_owned())),
     }
-    serde_json::from_value(value).map_err(|error| wrong(format!("it is no compare.json: {error}")))
+    serde_json::from_value(value).map_err(|error| wrong(format!("it does not follow docs/compare.schema.json: {error}")))
 }

@@ -58,7 +58,7 @@ pub fn run(arguments: &CompareArguments) -> Result<ExitCode, Stop> {
         mix: mixed.as_ref().map(|mixed| mixed.sides.clone()),
     };
     let settings = session.document.settings.clone();
-    let outcome = functions::compare(&functions, &settings, &session.cancel, &mut progress::printer());
+    let outcome = functions::compare(&functions, &settings, &session.cancel, &mut progress::printer(""));
     session.add(outcome)?;
     session.finish()
 }

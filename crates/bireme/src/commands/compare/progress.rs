@@ -12,12 +12,12 @@ use crate::Stop;
 /// Without a terminal a line this often.
 const QUIET: Duration = Duration::from_secs(15);
 
-/// Writes one line that changes on a terminal, and a line now and then elsewhere.
-pub fn printer() -> impl FnMut(Progress) {
+/// Writes one line that changes on a terminal, and a line now and then elsewhere; each begins with `place`.
+pub fn printer(place: &str) -> impl FnMut(Progress) {
     let terminal = std::io::stderr().is_terminal();
     let mut last: Option<Instant> = None;
     move |progress: Progress| {
-        let line = format!("{} · about {} left", progress.stage, duration(progress.left_seconds));
+        let line = format!("{place}{} · about {} left", progress.stage, duration(progress.left_seconds));
         if terminal {
             let _ = write!(std::io::stderr(), "\r\x1b[K{line}");
         } else if last.is_none_or(|last| last.elapsed() >= QUIET) {

@@ -10,7 +10,7 @@ use crate::Stop;
 use crate::arguments::{Arguments, Command};
 
 /// Runs with the arguments, the folder and the seed of the run that wrote `file`. Results go to a new folder, in the folder
-/// of then, unless `--out` names one.
+/// of then, unless `--out` names one. Conditions of `--fail-if` that are given now take the place of those of then.
 pub fn run(file: &Path, measure: &MeasureArguments) -> Result<ExitCode, Stop> {
     let document = super::diff::read(file)?;
     let words = ["bireme", "compare"].map(str::to_owned).into_iter().chain(document.arguments.iter().cloned());
@@ -33,6 +33,9 @@ pub fn run(file: &Path, measure: &MeasureArguments) -> Result<ExitCode, Stop> {
     };
     settings.seed = Some(document.settings.seed);
     settings.out = out;
+    if !measure.fail_if.is_empty() {
+        settings.fail_if.clone_from(&measure.fail_if);
+    }
     eprintln!("repeating: bireme compare {}, in {}", document.arguments.join(" "), document.folder);
     super::run(&arguments)
 }

@@ -10,7 +10,8 @@ use compare::document::{Finding, Kind, Side};
 use compare::Cancel;
 use compare::equality::Likeness;
 use compare::load::connection::Request;
-use compare::requests;
+use compare::redact::Secrets;
+use compare::requests::{self, Plain, Read};
 use compare::routes::{self, Injections, Recording, Routes, ServiceLevel};
 use compare::server::ServerLauncher;
 use compare::subject::Subject;
@@ -38,26 +39,32 @@ pub fn run(arguments: &CompareArguments) -> Result<ExitCode, Stop> {
     };
     let wrong = |error: String| Stop::Usage(format!("{}: {error}", file.display()));
     let text = std::fs::read_to_string(file).map_err(|error| wrong(format!("it cannot be read: {error}")))?;
-    let recording = match &arguments.replay {
-        Some(_) => Some(Recording { entries: requests::entries(&text).map_err(wrong)?, speed: arguments.speed }),
-        None => None,
+    let table = pattern(arguments.route.as_deref())?;
+    let wanted = |request: &Plain| {
+        let path = request.target.split('?').next().unwrap_or_default();
+        !matches!(table.find(request.method.as_bytes(), b"", path.as_bytes()), route::Match::NotFound)
     };
-    let plain = match &recording {
-        Some(recording) => recording.entries.iter().map(|entry| entry.request.clone()).collect(),
-        None => requests::read(file, &text).map_err(wrong)?,
+    let (plain, entries, left_out) = match &arguments.replay {
+        Some(_) => {
+            let Read { requests, left_out } = requests::entries(&text, &wanted).map_err(wrong)?;
+            (requests.iter().map(|entry| entry.request.clone()).collect(), Some(requests), left_out)
+        }
+        None => {
+            let Read { requests, left_out } = requests::read(file, &text, &wanted).map_err(wrong)?;
+            (requests, None, left_out)
+        }
     };
+    let recording = entries.map(|entries| Recording { entries, speed: arguments.speed });
     let injections = match (plain.first(), &recording) {
         (Some(first), None) => Injections::at_the_boundary(first, &secret_word()).map_err(wrong)?,
         _ => Injections::default(),
     };
-    let requests = plain.iter().map(requests::Plain::to_request).collect::<Result<Vec<_>, String>>().map_err(wrong)?;
-    if requests.is_empty() {
-        return Err(wrong("it holds no request".to_owned()));
-    }
+    let requests = plain.iter().map(Plain::to_request).collect::<Result<Vec<_>, String>>().map_err(wrong)?;
     let pair = Pair::of(arguments.config.as_deref(), [left, right], arguments.route.as_deref(), arguments.measure.timeout)?;
     let kind = if recording.is_some() { Kind::Replay } else { Kind::Routes };
     let mut session = Session::begin(kind, &arguments.measure, pair.findings.clone())?;
     let service_level = ServiceLevel { p99_seconds: arguments.measure.service_level / 1e3 };
+    session.secrets = Secrets::of(&plain);
     session.document.settings.service_level = Some(service_level.to_string());
     let routes = Routes {
         subject: Subject {
@@ -81,11 +88,12 @@ pub fn run(arguments: &CompareArguments) -> Result<ExitCode, Stop> {
     let asked: Vec<_> = routes.requests.iter().filter(|request| recording.is_none() || request.name.starts_with("GET ")).cloned().collect();
     session.add_findings(seen_of(&routes.subject.sides, &pair.services, &pair.launchers, &asked, routes.timeout, &session.cancel));
     let settings = session.document.settings.clone();
-    let mut watch = progress::printer();
-    let outcome = match &recording {
+    let mut watch = progress::printer("");
+    let mut outcome = match &recording {
         Some(recording) => routes::replay(&routes, recording, &settings, &session.cancel, &mut watch),
         None => routes::compare(&routes, &settings, &session.cancel, &mut watch),
     };
+    outcome.comparison.remarks.extend(left_out.into_iter().map(|what| format!("{}: {what}", file.display())));
     session.add(outcome)?;
     session.finish()
 }
@@ -110,6 +118,12 @@ pub fn seen_of(
 fn secret_word() -> String {
     // The hashers' keys are the system's randomness; 64 bits of it outlast a launch of seconds on loopback.
     format!("{:016x}", RandomState::new().hash_one(std::process::id()))
+}
+
+/// What the services answer, to tell requests apart that are for others.
+fn pattern(route: Option<&str>) -> Result<route::Table, Stop> {
+    let rule = route::Rule { path: route.unwrap_or("/*").to_owned(), ..route::Rule::default() };
+    route::Table::new(vec![rule]).map_err(|error| Stop::Usage(format!("--route {:?}: {}", error.text, error.why)))
 }
 
 /// Two services of one configuration, each served alone.

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use compare::condition::{Condition, Judgement};
 use compare::document::{Document, Effort, Finding, Kind, SCHEMA_VERSION, Settings, Side};
+use compare::redact::Secrets;
 use compare::{Cancel, Outcome, machine, report, table};
 use supervise::{Interpreter, Language, Surroundings, find_node, find_python};
 
@@ -14,10 +15,17 @@ use super::arguments::MeasureArguments;
 use super::progress;
 use crate::Stop;
 
+/// Between load and the look at memory after it.
+const REST_SECONDS: f64 = 30.0;
+
 /// A run under way.
 pub struct Session {
     pub document: Document,
     pub cancel: Cancel,
+    /// What its progress begins with.
+    pub place: String,
+    /// What is written nowhere.
+    pub secrets: Secrets,
     folder: PathBuf,
     began: Instant,
     fail_if: Vec<Condition>,
@@ -52,7 +60,7 @@ impl Session {
         };
         let cancel = Cancel::default();
         progress::cancel_on_signals(cancel.clone())?;
-        Ok(Session { document, cancel, folder, began: Instant::now(), fail_if: arguments.fail_if.clone() })
+        Ok(Session { document, cancel, place: String::new(), secrets: Secrets::default(), folder, began: Instant::now(), fail_if: arguments.fail_if.clone() })
     }
 
     /// What else was found before anything is timed: each a line.
@@ -63,6 +71,7 @@ impl Session {
 
     /// Takes a comparison; from then on its results are on disk. `false` when the run is to end.
     pub fn add(&mut self, outcome: Outcome) -> Result<bool, Stop> {
+        let outcome = self.secrets.cleaned(outcome);
         self.document.comparisons.push(outcome.comparison);
         if let Some(why) = outcome.stopped {
             self.document.interrupted = Some(why);
@@ -141,6 +150,7 @@ fn settings(arguments: &MeasureArguments) -> Settings {
         tolerance: arguments.tolerance,
         ignored: arguments.ignore.clone(),
         service_level: None,
+        rest_seconds: arguments.rest.or((effort != Effort::Quick).then_some(REST_SECONDS)),
     }
 }
 

@@ -49,7 +49,8 @@ pub fn run(arguments: &SuiteArguments) -> Result<ExitCode, Stop> {
     let measure = &arguments.measure;
     let chosen = workloads(&arguments.folder, &arguments.workloads).map_err(Stop::Usage)?;
     let mut session = Session::begin(Kind::Suite, measure, fairness::of_environment(fairness::variable))?;
-    for workload in &chosen {
+    for (number, workload) in chosen.iter().enumerate() {
+        session.place = format!("workload {} of {}, ", number + 1, chosen.len());
         if let Some(name) = workload.settings.needs_environment.as_deref().filter(|name| std::env::var_os(name).is_none()) {
             eprintln!("{}: left out, as {name} is not set", workload.name);
             continue;
@@ -118,7 +119,7 @@ fn function(workload: &Workload, measure: &MeasureArguments, session: &Session) 
         likeness: Likeness { tolerance: workload.settings.tolerance, ignored: measure.ignore.clone() },
         mix: None,
     };
-    Ok(functions::compare(&functions, &session.document.settings, &session.cancel, &mut progress::printer()))
+    Ok(functions::compare(&functions, &session.document.settings, &session.cancel, &mut progress::printer(&session.place)))
 }
 
 /// A request, as `app/cases.py` gives it.
@@ -180,7 +181,7 @@ fn application(workload: &Workload, measure: &MeasureArguments, session: &Sessio
     };
     let (sides, launchers) = (&routes.subject.sides, &routes.subject.launchers);
     let seen = seen_of(sides, &routes.services, launchers, &routes.requests, routes.timeout, &session.cancel);
-    let mut outcome = routes::compare(&routes, &session.document.settings, &session.cancel, &mut progress::printer());
+    let mut outcome = routes::compare(&routes, &session.document.settings, &session.cancel, &mut progress::printer(&session.place));
     let said = pair.findings.iter().chain(&seen).filter(|finding| finding.severity >= Severity::Warning);
     outcome.comparison.remarks.extend(said.map(|finding| format!("{}: {}", finding.what, finding.advice)));
     Ok(outcome)
@@ -207,7 +208,7 @@ fn chat(workload: &Workload, measure: &MeasureArguments, session: &Session) -> R
         room,
         timeout: Duration::from_secs_f64(measure.timeout),
     };
-    Ok(broadcast::compare(&broadcast, &session.document.settings, &session.cancel, &mut progress::printer()))
+    Ok(broadcast::compare(&broadcast, &session.document.settings, &session.cancel, &mut progress::printer(&session.place)))
 }
 
 /// Names a workload's two services as the suite's readers know them, and measures their code.
