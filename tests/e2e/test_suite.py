@@ -266,7 +266,7 @@ def test_the_command_measures_a_chat_over_its_sockets(tmp_path):
 def test_the_command_measures_functions_and_services(tmp_path):
     """One workload of each form: a service with frameworks, and a function whose upstream has to run meanwhile."""
     workloads = ["coldstart", "fanout"]
-    lengths = ["--quick", "--blocks", "6", "--launch", "0.05", "--python", sys.executable]
+    lengths = ["--quick", "--blocks", "6", "--launch", "0.05"]
     command = [BIREME, "compare", "suite", *workloads, "--folder", SUITE, "--out", tmp_path, *lengths]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ | {"NO_COLOR": "1"})
     assert done.returncode == 0, done.stdout + done.stderr

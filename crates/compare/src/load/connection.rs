@@ -24,6 +24,8 @@ pub struct Request {
     pub bytes: Vec<u8>,
     /// Whether its response has no body (HEAD).
     pub without_body: bool,
+    /// Its right answer is an error of the server (500 and above), and then a good one.
+    pub error_expected: bool,
 }
 
 /// A response.

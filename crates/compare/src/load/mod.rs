@@ -56,7 +56,7 @@ pub struct Trial {
 pub struct Measured {
     /// Requests sent.
     pub sent: u64,
-    /// Answers with a status below 500, by the trial's end or the timeout.
+    /// Answers with a status below 500, or the error that was expected, by the trial's end or the timeout.
     pub good: u64,
     /// Answers by status.
     pub statuses: BTreeMap<u16, u64>,
@@ -322,7 +322,7 @@ async fn one(state: &State, connection: &mut Option<Connection>, address: Socket
                 *connection = None;
             }
             *shared.measured.statuses.entry(response.status).or_default() += 1;
-            shared.measured.good += u64::from(response.status < 500);
+            shared.measured.good += u64::from(response.status < 500 || request.error_expected);
             shared.measured.latency.saturating_record(nanoseconds(now - due.intended));
             if shared.measured.trace.len() < TRACE_MAX {
                 let at = due.intended.saturating_duration_since(shared.began).as_secs_f64();

@@ -32,7 +32,7 @@ pub struct Ceiling {
 pub fn calibrate(seconds: f64, seed: u64, cancel: &Cancel) -> Result<Ceiling, String> {
     let address = serve().map_err(|error| format!("the null server cannot start: {error}"))?;
     let bytes = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n".to_vec();
-    let requests = [Request { name: "GET /".to_owned(), bytes, without_body: false }];
+    let requests = [Request { name: "GET /".to_owned(), bytes, without_body: false, error_expected: false }];
     let trial = |rate| Trial {
         rate: Some(rate),
         seconds,

@@ -100,7 +100,7 @@ impl Plain {
         head.push_str("\r\n");
         let mut bytes = head.into_bytes();
         bytes.extend_from_slice(&self.body);
-        Ok(Request { name: self.name(), bytes, without_body: self.method == "HEAD" })
+        Ok(Request { name: self.name(), bytes, without_body: self.method == "HEAD", error_expected: false })
     }
 
     /// `GET /api/quote/7`, without secrets in its query.

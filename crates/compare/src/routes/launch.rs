@@ -259,6 +259,7 @@ fn behind(trace: &[(f64, f64)]) -> f64 {
 /// The pilot's capacity: doubled until it is too much, then bisected.
 pub fn capacity_by_doubling(
     routes: &Routes,
+    name: &str,
     server: &Server,
     seconds: f64,
     ceiling: &Ceiling,
@@ -280,13 +281,20 @@ pub fn capacity_by_doubling(
         rate *= 2.0;
     }
     if rate <= RATE_FIRST {
-        return Err(format!(
-            "{} does not carry even {RATE_FIRST} requests/s at {}; name a lower level with --service-level",
-            routes.subject.sides.iter().map(|side| side.name.as_str()).collect::<Vec<_>>().join(" or "),
-            routes.service_level
-        ));
+        let measured = load::run(server.address, &routes.requests, &trial(rate), cancel)?;
+        return Err(format!("{name} does not carry even {RATE_FIRST} requests/s at {}: {}", routes.service_level, refusal(&measured)));
     }
     bisect((rate / 2.0, rate), ceiling.rate, |rate| carried(routes, server, &trial(rate), cancel))
+}
+
+/// Why a rate was not carried, and what to do.
+fn refusal(measured: &Measured) -> String {
+    let bad = measured.statuses.iter().filter(|(status, _)| **status >= 500).map(|(status, count)| format!("{count} had status {status}"));
+    let failed: Vec<String> = bad.chain(measured.failures.iter().map(|(why, count)| format!("{count}: {why}"))).collect();
+    match measured.failed_part() > FAILED_PART_MAX {
+        true => format!("of {} requests {}; leave out those that fail", measured.sent, failed.join(", ")),
+        false => format!("p99 was {:.0} ms; name a lower level with --service-level", measured.at(0.99) * 1e3),
+    }
 }
 
 /// Between a rate that is probably carried and one that is probably not.

@@ -153,7 +153,7 @@ impl Run<'_> {
             self.say(&format!("finding the capacity of {}", self.name(which)), 0.0);
             let server = Server::start(&self.routes.subject.launchers[which.index()], self.cancel)?;
             let seconds = (self.settings.launch_seconds / 12.0).clamp(0.15, 1.0);
-            let found = launch::capacity_by_doubling(self.routes, &server, seconds, ceiling, self.settings.seed, self.cancel)?;
+            let found = launch::capacity_by_doubling(self.routes, self.name(which), &server, seconds, ceiling, self.settings.seed, self.cancel)?;
             capacities[which.index()] = found.rate;
         }
         let smaller = capacities[0].min(capacities[1]);

@@ -10,6 +10,7 @@ use compare::broadcast::{self, Broadcast};
 use compare::Outcome;
 use compare::document::{Criterion, Kind, Severity, Side};
 use compare::equality::Likeness;
+use compare::load::connection::Request;
 use compare::functions::{self, Functions};
 use compare::requests::Plain;
 use compare::routes::{self, Expected, Injection, Injections, Routes, ServiceLevel};
@@ -145,12 +146,14 @@ fn application(workload: &Workload, measure: &MeasureArguments, session: &Sessio
     let (mut requests, mut status_alone) = (Vec::new(), Vec::new());
     for line in text.lines() {
         let case: Case = serde_json::from_str(line).map_err(|error| Stop::Failed(format!("{}: a case is no request: {error}", app.display())))?;
-        if case.answer.as_deref() == Some("status") {
+        // What is comparable by its status alone is an error that the service makes on purpose.
+        let error_expected = case.answer.as_deref() == Some("status");
+        if error_expected {
             status_alone.push(requests.len());
         }
         let fields = case.headers.into_iter().collect();
         let plain = Plain { method: case.method, target: case.target, fields, body: case.body.into_bytes() };
-        requests.push(plain.to_request().map_err(Stop::Failed)?);
+        requests.push(Request { error_expected, ..plain.to_request().map_err(Stop::Failed)? });
     }
     let has_errors = workload.settings.criterion == Criterion::Errors;
     let get = |target: &str| {
