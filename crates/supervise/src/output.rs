@@ -1,7 +1,7 @@
 //! What workers print: each line goes into the log under the worker's name.
 //!
-//! Nothing a worker prints can disturb anything. A worker that prints faster than the log takes it waits in its own
-//! `write`, as it would in front of a slow terminal.
+//! Nothing a worker prints can disturb anything. A worker that prints faster than lines can be read here waits in its own
+//! `write`; what the log has no room for it drops and counts.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
