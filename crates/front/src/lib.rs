@@ -33,6 +33,7 @@ mod thread;
 mod tls;
 pub mod topics;
 mod upstream;
+mod wait;
 mod websocket;
 
 use std::io;

@@ -31,6 +31,7 @@ use crate::head::{BodyLength, Head, list_members};
 use crate::response::may_have_body;
 use crate::static_files::{Answer, Body};
 use crate::thread::{SCRATCH, Thread};
+use crate::wait::Wait;
 use crate::websocket::Socket;
 
 /// Response bytes that wait for a slow client before the worker's credit is held back.
@@ -124,11 +125,7 @@ enum After {
 enum Phase {
     Idle,
     Header,
-    Queue,
-    Response,
-    ResponseIdle,
-    BodyIdle,
-    ClientWrite,
+    Exchange(Wait),
     WebSocket,
     Linger,
     Unbounded,
@@ -617,7 +614,7 @@ impl<I: Io> Connection<I> {
             Poll::Ready(Err(_)) => return Poll::Ready(Step::Abort),
             Poll::Pending => {
                 let wait = self.thread.active().settings.timeouts.client_write_idle;
-                self.enter(Phase::ClientWrite, Some(wait), false);
+                self.enter(Phase::Exchange(Wait::ClientWrite), Some(wait), false);
                 return self.deadline.poll(cx).map(|()| Step::Abort);
             }
         }
@@ -636,7 +633,7 @@ impl<I: Io> Connection<I> {
 
     fn poll_discard(&mut self, cx: &mut Context<'_>, body: &mut RequestBody, left: &mut usize) -> Poll<Step> {
         let thread = self.thread.clone();
-        self.enter(Phase::BodyIdle, Some(thread.active().settings.timeouts.body_idle), false);
+        self.enter(Phase::Exchange(Wait::BodyIdle), Some(thread.active().settings.timeouts.body_idle), false);
         loop {
             let bytes = if self.input.is_empty() {
                 let mut scratch = thread.scratch.borrow_mut();
@@ -718,7 +715,7 @@ impl<I: Io> Connection<I> {
             self.unflushed = true;
             wrote = true;
             // A slow client that takes some bytes is not stalled.
-            if self.phase == Phase::ClientWrite {
+            if self.phase == Phase::Exchange(Wait::ClientWrite) {
                 self.phase = Phase::Unbounded;
             }
         }

@@ -10,7 +10,8 @@ use h2::{Reason, RecvStream, SendStream};
 use http::HeaderName;
 use link::{Incoming, Stream};
 
-use super::{Exchange, SEND_BUFFER, response_head};
+use super::head::response_head;
+use super::{Exchange, SEND_BUFFER};
 use crate::deadline::Deadline;
 use crate::fault::{Code, Fault};
 use crate::head::is_hop_by_hop;

@@ -14,6 +14,7 @@ use crate::http1::response::{Framing, Line, put_chunk, put_head, put_information
 use crate::pool::Unavailable;
 use crate::response::{announced_left, encode, prepare};
 use crate::upstream::Event;
+use crate::wait::{Standing, Wait};
 
 impl<I: Io> Connection<I> {
     pub(super) fn poll_exchange(&mut self, cx: &mut Context<'_>, x: &mut Exchange) -> Poll<Step> {
@@ -361,32 +362,19 @@ impl<I: Io> Connection<I> {
     }
 
     pub(super) fn arm_exchange(&mut self, x: &Exchange) {
-        let active = self.thread.active();
-        let timeouts = &active.settings.timeouts;
-        let body_awaited = !matches!(x.body, RequestBody::Done)
-            && x.request.upstream.stream().is_some_and(|stream| !stream.local_ended() && stream.send_credit() > 0);
-        let (phase, wait) = if self.written < self.out.len() {
-            (Phase::ClientWrite, Some(timeouts.client_write_idle))
-        } else if x.response == ResponseBody::NotBegun && x.request.upstream.stream().is_none() {
-            (Phase::Queue, Some(x.request.upstream.pool().limits().queue_timeout))
-        } else if body_awaited {
-            (Phase::BodyIdle, Some(timeouts.body_idle))
-        } else if x.response == ResponseBody::NotBegun {
-            (Phase::Response, x.request.response_timeout)
-        } else {
-            (Phase::ResponseIdle, timeouts.response_idle)
+        let standing = Standing {
+            to_write: self.written < self.out.len(),
+            begun: x.response != ResponseBody::NotBegun,
+            body_done: matches!(x.body, RequestBody::Done),
         };
-        self.enter(phase, wait, false);
+        let (wait, time) = Wait::of(&x.request, standing, &self.thread.active().settings.timeouts);
+        self.enter(Phase::Exchange(wait), time, false);
     }
 
     pub(super) fn exchange_timed_out(&mut self, x: &mut Exchange) -> Step {
-        let (code, reset) = match self.phase {
-            Phase::Queue => (Code::QueueTimeout, ResetCode::Cancelled),
-            Phase::BodyIdle => (Code::BodyTimeout, ResetCode::Cancelled),
-            Phase::ClientWrite => (Code::ClientStalled, ResetCode::Cancelled),
-            Phase::ResponseIdle => (Code::ResponseStalled, ResetCode::Deadline),
-            _ => (Code::ResponseTimeout, ResetCode::Deadline),
-        };
+        // No other phase is entered while a request is with a service.
+        let wait = if let Phase::Exchange(wait) = self.phase { wait } else { Wait::Response };
+        let (code, reset) = wait.in_vain();
         if let Some(stream) = x.request.upstream.stream() {
             stream.reset(reset, code.client_message());
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{After, Connection, Exchange, Io, Phase, State, Step, put_informational};
 use crate::thread::SCRATCH;
+use crate::wait::Wait;
 use crate::websocket::{Fed, Over, Socket, Survival, accept, accept_value};
 
 /// Reads of one socket before other tasks of the thread get their turn.
@@ -80,7 +81,7 @@ impl<I: Io> Connection<I> {
                 }
                 return Poll::Pending;
             }
-            if self.phase == Phase::ClientWrite {
+            if self.phase == Phase::Exchange(Wait::ClientWrite) {
                 tracing::debug!(client = self.peer.forwarded.address(), "a WebSocket's client takes nothing of what is sent");
                 socket.client_gone();
                 return Poll::Ready(Step::Abort);
@@ -128,7 +129,7 @@ impl<I: Io> Connection<I> {
 
     fn arm_websocket(&mut self, socket: &Socket) {
         let (phase, wait) = if self.written < self.out.len() {
-            (Phase::ClientWrite, Some(self.thread.active().settings.timeouts.client_write_idle))
+            (Phase::Exchange(Wait::ClientWrite), Some(self.thread.active().settings.timeouts.client_write_idle))
         } else {
             (Phase::WebSocket, socket.wait())
         };
