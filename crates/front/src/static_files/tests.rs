@@ -1,4 +1,6 @@
+use super::open::Opened;
 use super::*;
+use std::fs::File;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::SystemTime;
