@@ -171,6 +171,8 @@ MALFORMED = {
     "space-before-colon": "GET / HTTP/1.1\r\nHost: x\r\nX-A : b\r\n\r\n",
     "folded-line": "GET / HTTP/1.1\r\nHost: x\r\nX-A: b\r\n c\r\n\r\n",
     "bare-cr-in-value": "GET / HTTP/1.1\r\nHost: x\r\nX-A: b\rc\r\n\r\n",
+    "bare-lf": "GET / HTTP/1.1\r\nHost: x\nX-A: b\r\n\r\n",
+    "bad-trailer": "POST /sink HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nno field\r\n\r\n",
     "nul-in-value": "GET / HTTP/1.1\r\nHost: x\r\nX-A: b\0c\r\n\r\n",
     "bad-method": "G@T / HTTP/1.1\r\nHost: x\r\n\r\n",
     "bad-version": "GET / HTTP/9.9\r\nHost: x\r\n\r\n",

@@ -1,5 +1,7 @@
 //! Decodes the chunked transfer coding (RFC 9112 §7.1), strictly and with bounds.
 
+use crate::head::{is_field_value, is_token};
+
 /// Bytes of a chunk's size line, extensions included.
 const SIZE_LINE_MAX: usize = 256;
 
@@ -86,6 +88,8 @@ impl Chunked {
                     if complete {
                         if self.line.is_empty() {
                             self.state = State::Done;
+                        } else if !is_field_line(&self.line) {
+                            return Err(BadChunk("a trailer field is not valid"));
                         } else {
                             self.trailers.extend_from_slice(&self.line);
                             self.trailers.extend_from_slice(b"\r\n");
@@ -119,6 +123,12 @@ fn take_line(line: &mut Vec<u8>, input: &[u8], max: usize) -> Option<(usize, boo
         }
     }
     Some((part.len() + usize::from(ended), ended))
+}
+
+/// A name, a colon and a value (RFC 9112 §5).
+fn is_field_line(line: &[u8]) -> bool {
+    let colon = memchr::memchr(b':', line);
+    colon.is_some_and(|colon| is_token(&line[..colon]) && is_field_value(&line[colon + 1..]))
 }
 
 fn parse_size(line: &[u8]) -> Option<u64> {

@@ -60,6 +60,9 @@ pub fn parse(bytes: &[u8], limits: HeadLimits) -> Parsed<'_> {
         Err(httparse::Error::HeaderValue) => return refuse(Code::RequestMalformed, "a header field's value is not valid"),
         Err(_) => return refuse(Code::RequestMalformed, "the request head is not valid HTTP"),
     };
+    if has_bare_lf(&bytes[..length]) {
+        return refuse(Code::RequestMalformed, "a line of the request head does not end with CR LF");
+    }
     let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version) else {
         return refuse(Code::RequestMalformed, "the request line is not valid HTTP");
     };
@@ -76,6 +79,12 @@ pub fn parse(bytes: &[u8], limits: HeadLimits) -> Parsed<'_> {
         Ok((head, keep_alive)) => Parsed::Complete { head, length, keep_alive },
         Err(fault) => Parsed::Refused(fault),
     }
+}
+
+/// RFC 9112 §2.2 allows to take a lone LF for the end of a line, and the parser does. A proxy before us may take it for part of
+/// a value.
+fn has_bare_lf(head: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', head).any(|at| at == 0 || head[at - 1] != b'\r')
 }
 
 /// An incomplete head is refused as soon as it is too long, not when it ends.
@@ -273,6 +282,8 @@ mod tests {
         check_refused("POST / HTTP/1.1\r\nHost: a\r\nContent-Length : 3\r\n\r\n", 400);
         check_refused("GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\n\r\n", 400);
         check_refused("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400);
+        check_refused("GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n", 400);
+        check_refused("GET / HTTP/1.0\n\n", 400);
         check_refused("GET / HTTP/1.1\r\n\r\n", 400);
         check_refused("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400);
         check_refused("GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505);
