@@ -8,6 +8,7 @@ import collections.abc
 import gc
 import json
 import signal
+import sys
 import warnings
 
 from . import _native, pubsub
@@ -134,7 +135,10 @@ def event_loop(choice):
 
 
 def _loop_made_at_import():
-    """The loop that `asyncio.get_event_loop()` made while a module was imported, if one did (until 3.13)."""
+    """The loop that `asyncio.get_event_loop()` made while a module was imported, if one did."""
+    if sys.version_info >= (3, 14):
+        # It makes none any more, and policies are deprecated.
+        return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         local = getattr(asyncio.get_event_loop_policy(), "_local", None)

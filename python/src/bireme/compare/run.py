@@ -145,14 +145,15 @@ class Runner:
         return {"seconds": (perf_counter() - start) / calls, "caught": caught}
 
 
-def policy() -> str:
-    """uvloop where the application's environment has it, as in `bireme serve`."""
+def event_loop(awaits: bool) -> tuple[asyncio.AbstractEventLoop, list[str]]:
+    """For functions that await: uvloop where the application's environment has it, as in `bireme serve`."""
+    if not awaits:
+        return asyncio.new_event_loop(), []
     try:
         import uvloop
     except ImportError:
-        return "loop: asyncio"
-    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-    return "loop: uvloop"
+        return asyncio.new_event_loop(), ["loop: asyncio"]
+    return uvloop.new_event_loop(), ["loop: uvloop"]
 
 
 def main() -> int:
@@ -168,10 +169,9 @@ def main() -> int:
         reply({"failed": traceback.format_exc()})
         return 1
     runner = Runner(call)
-    facts = [policy()] if inspect.iscoroutinefunction(call) else []
-    reply({"version": platform.python_version(), "facts": facts})
-    loop = asyncio.new_event_loop()
+    loop, facts = event_loop(inspect.iscoroutinefunction(call))
     asyncio.set_event_loop(loop)
+    reply({"version": platform.python_version(), "facts": facts})
     for line in commands:
         command = json.loads(line)
         try:
