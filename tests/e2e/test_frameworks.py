@@ -1,11 +1,14 @@
 """Unmodified frameworks, each through the same questions (issue 2, Serving)."""
 
 import asyncio
+import hashlib
 import os
+import re
 import signal
 
 import httpx
 import pytest
+import websockets.sync.client
 
 from harness.apps import ASGI, FRAMEWORKS, NODE, PYTHON, VENV, Kind, other_venvs, section
 from harness.server import Server
@@ -122,6 +125,47 @@ def test_fastapi_background_tasks_and_task_groups(shared):
     assert server.get("/group").json() == [0, 1, 2]
     first = server.get("/background").json()["done"]
     assert server.get("/background").json()["done"] == first + 1
+
+
+def test_starlette_streams_and_works_in_the_background(shared):
+    server = shared.of(Kind("starlette", "with_starlette:app"))
+    assert server.get("/stream?n=1000").text == "".join(f"{number}\n" for number in range(1000))
+    first = server.get("/background").json()["done"]
+    assert server.get("/background").json()["done"] == first + 1
+
+
+def test_flask_streams_with_its_request_s_context(shared):
+    server = shared.of(Kind("flask", "with_flask:app"))
+    assert server.get("/context?n=1000").text == "".join(f"/context {number}\n" for number in range(1000))
+
+
+def test_quart_serves_websockets(shared):
+    server = shared.of(Kind("quart", "with_quart:app"))
+    with websockets.sync.client.connect(f"ws://127.0.0.1:{server.port}/socket") as socket:
+        for message in ("text", b"bytes"):
+            socket.send(message)
+            assert socket.recv(10) == message
+
+
+@pytest.mark.parametrize("interface", ["asgi", "wsgi"])
+def test_django_s_admin_static_files_and_uploads(serve, tmp_path, interface):
+    kind = Kind("site", f"django_site:{interface}")
+    server = serve(kind.config(env={"SITE_DATABASE": str(tmp_path / "site.sqlite3")}))
+    with server.client(follow_redirects=True) as client:
+        login = client.get("/admin/")
+        assert login.url.path == "/admin/login/"
+        form = {"username": "ada", "password": "lovelace", "next": "/admin/"}
+        assert client.post("/admin/login/", data=form).status_code == 403, "it was believed without its token"
+        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', login.text)[1]
+        page = client.post("/admin/login/", data=form | {"csrfmiddlewaretoken": token})
+        assert (page.status_code, page.url.path) == (200, "/admin/")
+        assert "Site administration" in page.text
+        style = re.search(r'href="(/static/admin/css/base[^"]*)"', page.text)[1]
+        assert client.get(style).headers["content-type"].startswith("text/css")
+        # More than Django keeps in memory, so that it goes through a file.
+        content = os.urandom(5_000_000)
+        said = client.post("/upload", data={"note": "caf\u00e9"}, files={"file": ("a.bin", content)}).json()
+    assert said == {"name": "a.bin", "note": "caf\u00e9", "sha256": hashlib.sha256(content).hexdigest()}
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])

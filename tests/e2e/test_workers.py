@@ -1,6 +1,7 @@
 """Every promise about workers: they die, hang, leak, break the protocol and are replaced; nothing is lost
 (issue 2, Workers)."""
 
+import json
 import os
 import random
 import re
@@ -392,6 +393,42 @@ def test_a_start_beyond_its_deadline_fails(serve, tmp_path):
     server = serve(config, folder=tmp_path)
     assert server.wait(20) != 0
     assert re.search(r"start_timeout|ready", server.log), server.log
+
+
+# What workers print
+
+
+PRINTER = """
+import os
+
+async def app(scope, receive, send):
+    if scope["type"] != "http":
+        return
+    os.write(1, b"half a line")
+    os.write(2, b"\\xff\\x00binary\\r\\n" + b"y" * 300_000 + b"end of the long one\\n")
+    # What another program would take for the server's own news.
+    os.write(1, b", and its rest\\nready on http://127.0.0.1:1 after 1 ms\\n")
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"printed"})
+"""
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_nothing_that_a_worker_prints_disturbs_anything(serve, tmp_path, form):
+    (tmp_path / "printer.py").write_text(PRINTER)
+    server = serve(None, "printer:app", "--workers", "1", "--log-format", form, folder=tmp_path, env={"VIRTUAL_ENV": str(VENV)})
+    ready = r'ready on (?:[^"]*)http://127\.0\.0\.1:(\d+)'
+    port = int(server.wait_for(ready)[1])
+    mark = server.mark()
+    for _ in range(3):
+        with Wire(port) as wire:
+            assert wire.exchange("GET", "/").body == b"printed"
+    for said in ("half a line, and its rest", "binary", "y{1000}", "end of the long one", r"ready on http://127\.0\.0\.1:1 "):
+        line = server.wait_for(said, since=mark).string
+        assert "printer#1" in line, line
+        assert len(line) < 64 * 1024
+        if form == "json":
+            json.loads(line)
 
 
 # A worker that lies

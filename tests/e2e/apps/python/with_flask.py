@@ -1,4 +1,4 @@
-from flask import Flask, Response, jsonify, redirect, request
+from flask import Flask, Response, jsonify, redirect, request, stream_with_context
 
 app = Flask(__name__)
 
@@ -32,6 +32,17 @@ def to_json():
 @app.get("/boom")
 def boom():
     raise RuntimeError("the application broke on purpose")
+
+
+@app.get("/context")
+def context():
+    """Pieces that look at the request while they are sent."""
+
+    def pieces():
+        for number in range(int(request.args["n"])):
+            yield f"{request.path} {number}\n"
+
+    return Response(stream_with_context(pieces()), mimetype="text/plain")
 
 
 def create_app():

@@ -1,4 +1,4 @@
-from quart import Quart, jsonify, redirect, request
+from quart import Quart, jsonify, redirect, request, websocket
 
 app = Quart(__name__)
 
@@ -32,6 +32,12 @@ async def echo():
 @app.get("/redirect")
 async def to_json():
     return redirect("/json")
+
+
+@app.websocket("/socket")
+async def socket():
+    while True:
+        await websocket.send(await websocket.receive())
 
 
 @app.get("/boom")

@@ -1,4 +1,5 @@
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse, StreamingResponse
 from starlette.routing import Route
 
@@ -35,6 +36,26 @@ async def pathsend(request):
     return PlainTextResponse(str("http.response.pathsend" in request.scope["extensions"]))
 
 
+done = 0
+
+
+async def count():
+    global done
+    done += 1
+
+
+async def background(request):
+    return JSONResponse({"done": done}, background=BackgroundTask(count))
+
+
+async def stream(request):
+    async def pieces():
+        for number in range(int(request.query_params["n"])):
+            yield f"{number}\n"
+
+    return StreamingResponse(pieces(), media_type="text/plain")
+
+
 app = Starlette(
     routes=[
         Route("/", hello),
@@ -45,5 +66,7 @@ app = Starlette(
         Route("/boom", boom),
         Route("/file", file),
         Route("/pathsend", pathsend),
+        Route("/background", background),
+        Route("/stream", stream),
     ]
 )
