@@ -1,5 +1,6 @@
 //! `cargo xtask demo`: examples/digits, from a fresh clone to an address in the browser.
 
+use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
@@ -16,7 +17,7 @@ const DEFAULT_ADDRESS: &str = "127.0.0.1:8000";
 pub fn run(places: &Places, arguments: &[String]) -> anyhow::Result<ExitCode> {
     let address = match arguments {
         [] => DEFAULT_ADDRESS,
-        [flag, address] if flag == "--listen" => address,
+        [flag, address] if flag == "--listen" => &chosen(address),
         _ => anyhow::bail!("demo takes one option: --listen HOST:PORT (default {DEFAULT_ADDRESS})"),
     };
     let bireme = package::build(places)?;
@@ -37,6 +38,16 @@ Ctrl-C stops it.
     command.args(["serve", "--listen", address]).current_dir(digits);
     // exec only returns when it failed.
     Err(command.exec()).with_context(|| format!("could not run {}", bireme.display()))
+}
+
+/// The address itself, or with port 0 one that is free, so that what is shown can be opened.
+fn chosen(address: &str) -> String {
+    let free = || TcpListener::bind(address).and_then(|listener| listener.local_addr());
+    match address.ends_with(":0").then(free) {
+        Some(Ok(chosen)) => chosen.to_string(),
+        // The server says what is wrong with it.
+        _ => address.to_owned(),
+    }
 }
 
 /// Installs the example's packages where Node and Python look for them; returns the example's folder.
