@@ -42,7 +42,7 @@ def ask(server, action: str):
     return answer.json()
 
 
-@pytest.mark.parametrize("action", ["kinds", "sees", "release"])
+@pytest.mark.parametrize("action", ["kinds", "tables", "sees", "release"])
 def test_arrays(server, action):
     ask(server, action)
 

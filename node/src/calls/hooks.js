@@ -31,12 +31,33 @@ function resolve(specifier, context, next) {
 }
 
 function load(url, context, next) {
+  if (isArrow(url)) return withItsExports(url, next(url, context));
   if (!isPython(url) || context.conditions?.includes('require')) return next(url, context);
   return { format: 'module', source: sourceFor(url), shortCircuit: true };
 }
 
 function isPython(url) {
   return url.startsWith('file:') && /\.py($|[?#])/.test(url);
+}
+
+/** The ES module that all entries of apache-arrow have in common. */
+function isArrow(url) {
+  return url.endsWith('/apache-arrow/Arrow.dom.mjs');
+}
+
+/** Has the module put its exports where arrow.js finds them: nobody can ask an ES module whether it is loaded. */
+function withItsExports(url, loaded) {
+  // In the thread of hooks they are asynchronous.
+  if (typeof loaded.then === 'function') return loaded.then((inner) => withItsExports(url, inner));
+  const source = typeof loaded.source === 'string' ? loaded.source : Buffer.from(loaded.source).toString();
+  // These hooks may be there twice, one set before the other.
+  if (source.includes('biremeItself')) return loaded;
+  const lines = [
+    source,
+    `import * as biremeItself from ${JSON.stringify(url)};`,
+    "(globalThis[Symbol.for('bireme.apache-arrow')] ??= []).push(biremeItself);",
+  ];
+  return { ...loaded, source: lines.join('\n') };
 }
 
 /** The ES module that stands for a Python file: its names, and the whole of it as the default export. */

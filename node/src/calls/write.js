@@ -290,7 +290,11 @@ class ValueWriter extends FrameWriter {
     for (const [is, write] of KINDS) if (is(value)) return write(this, value);
     const outer = Object.getPrototypeOf(value);
     if (outer !== null && Object.getPrototypeOf(outer) === null && Object.hasOwn(outer, 'isPrototypeOf')) return this.map(value);
-    if (arrow.isTable(value)) return writeArrow(this, arrow.bytesOf(value));
+    if (arrow.looksLikeTable(value)) {
+      const bytes = arrow.bytesOf(value);
+      if (bytes !== null) return writeArrow(this, bytes);
+      this.refuse('a table of an unknown copy of apache-arrow', "pass new ArrowTable(tableToIPC(table, 'stream'))");
+    }
     if (types.isPromise(value)) this.refuse('a Promise', 'await it first');
     this.refuse(nameOf(value) || 'this object');
   }

@@ -1,8 +1,10 @@
 // Arrays between this service and the Python service of apps/python/shared_memory.py; each path is an action.
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
+import { createRequire } from 'node:module';
 import { setImmediate } from 'node:timers/promises';
-import { ArrowTable, NdArray, shared } from 'bireme';
+import * as imported from 'apache-arrow';
+import { NdArray, shared } from 'bireme';
 import { describe, drop, fill, keep, kept, make, release, same, segments, strided, table, total } from '../python/shared_memory.py';
 
 export const fillWith = (array, value) => { (array instanceof NdArray ? array.data : array).fill(value); };
@@ -24,9 +26,30 @@ const actions = {
     const matrix = await strided(400);
     assert.deepEqual([matrix.dtype, matrix.shape, matrix.data[1], matrix.data[200]], ['<f4', [400, 200], 800, 1]);
     assert.deepEqual((await same(matrix)).data, matrix.data);
-    const arrow = await table(20_000);
-    assert.ok(arrow instanceof ArrowTable && arrow.bytes.length > 200_000);
-    assert.equal(await total(arrow), (19_999 * 20_000) / 2 * 1.5);
+  },
+
+  /** Tables of pyarrow, and of both copies of apache-arrow that a program may have at once. */
+  async tables() {
+    const required = createRequire(import.meta.url)('apache-arrow');
+    assert.notEqual(imported.Table, required.Table);
+    for (const rows of [3, 20_000]) {
+      const sum = ((rows - 1) * rows) / 2 * 1.5;
+      const theirs = await table(rows);
+      assert.ok(theirs instanceof imported.Table);
+      assert.equal(theirs.numRows, rows);
+      assert.equal(await total(theirs), sum);
+      for (const copy of [imported, required]) {
+        const numbers = Float64Array.from({ length: rows }, (_, i) => i);
+        const ours = copy.tableFromArrays({ number: numbers, half: numbers.map((number) => number / 2) });
+        assert.equal(await total(ours), sum);
+        const home = await same(ours);
+        assert.deepEqual(home.getChild('half').toArray(), ours.getChild('half').toArray());
+        const words = copy.tableFromArrays({ word: ['a', null, 'é'] });
+        assert.deepEqual([...(await same([words]))[0].getChild('word')], ['a', null, 'é']);
+      }
+    }
+    const stranger = { schema: { fields: [] }, batches: [], __proto__: new (class Table {})() };
+    await assert.rejects(same(stranger), /args\[0\]: a table of an unknown copy of apache-arrow cannot cross; pass new ArrowTable/);
   },
 
   async sees() {
