@@ -12,10 +12,10 @@ const { Deadlines } = require('./deadlines.js');
 const { callError } = require('./errors.js');
 const { Handles } = require('./handles.js');
 const { Incoming } = require('./incoming.js');
+const { Assemblies, finishMessage } = require('./messages.js');
 const { readFacts, readValue } = require('./read.js');
 const { Inbox } = require('./streams.js');
 const { ValueWriter } = require('./write.js');
-
 
 // An application may replace the globals, with fake timers say.
 const { clearTimeout, setTimeout } = globalThis;
@@ -23,8 +23,6 @@ const { clearTimeout, setTimeout } = globalThis;
 const READ_BYTES = 131_072;
 /** A turn's frames are written when they are this many bytes, even if the turn goes on. */
 const FLUSH_BYTES = 262_144;
-/** Messages that have begun and whose DATA has not ended, on one link. */
-const ASSEMBLIES_MAX = 1024;
 /** Calls of the peer that run at once on one link. Its own `in_flight_max` is what keeps it from this. */
 const INCOMING_MAX = 65_536;
 /** Where nobody has said another limit: a worker that was started by hand. */
@@ -62,7 +60,7 @@ class CallLink {
     this.lastPeerStream = 0;
     this.calls = new Map();
     this.incoming = new Map();
-    this.assemblies = new Map();
+    this.assemblies = new Assemblies(messageBytesMax);
     // Targets of the peer's calls by its numbers, and of ours by our numbers.
     this.bound = new Map();
     this.bindings = [];
@@ -80,6 +78,7 @@ class CallLink {
       this.#flush();
     };
     this.written = (error) => this.#onWritten(error);
+    client.links.add(this);
     socket.once('connect', () => {
       this.connected = true;
     });
@@ -154,7 +153,7 @@ class CallLink {
       writer.length += bytes;
     }
     this.#encode(start, () => writer.arguments(call.args, call.kwargs));
-    this.#finish(start, call.kwargs === undefined ? call.flags : call.flags | FLAG.KWARGS);
+    finishMessage(this.writer, start, call.kwargs === undefined ? call.flags : call.flags | FLAG.KWARGS);
     call.link = this;
     call.stream = this.nextStream;
     call.sequence = this.flushes;
@@ -184,33 +183,6 @@ class CallLink {
       writer.length = start;
       throw error;
     }
-  }
-
-  /** Ends a message of any length, cutting it into frames: the pieces move apart, the last one first. */
-  #finish(start, flags) {
-    const { writer } = this;
-    const bytes = writer.length - start - HEADER_BYTES;
-    const pieces = Math.max(1, Math.ceil(bytes / PAYLOAD_BYTES_MAX));
-    if (pieces === 1) {
-      writer.finish(start, flags | FLAG.END);
-      return;
-    }
-    writer.reserve((pieces - 1) * HEADER_BYTES);
-    const { buffer } = writer;
-    const from = start + HEADER_BYTES;
-    for (let i = pieces - 1; i > 0; i--) {
-      const length = Math.min(PAYLOAD_BYTES_MAX, bytes - i * PAYLOAD_BYTES_MAX);
-      const source = from + i * PAYLOAD_BYTES_MAX;
-      const target = source + i * HEADER_BYTES;
-      buffer.copyWithin(target, source, source + length);
-      const header = target - HEADER_BYTES;
-      buffer.writeUInt32LE(length, header);
-      buffer.copy(buffer, header + 4, start + 4, start + 8);
-      buffer.writeUInt32LE(TYPE.DATA | ((i === pieces - 1 ? FLAG.END : 0) << 8), header + 8);
-    }
-    buffer.writeUInt32LE(PAYLOAD_BYTES_MAX, start);
-    buffer[start + 9] = flags;
-    writer.length += (pieces - 1) * HEADER_BYTES;
   }
 
   /** The number of a target on this link. */
@@ -273,7 +245,7 @@ class CallLink {
         writer.whole(value, 'result');
       }
     });
-    this.#finish(start, 0);
+    finishMessage(this.writer, start, 0);
     this.scheduleFlush();
   }
 
@@ -289,7 +261,7 @@ class CallLink {
     buffer.copy(writer.buffer, writer.length, 0, bytes);
     writer.length += bytes;
     if (bytes > PAYLOAD_BYTES_MAX) {
-      this.#finish(start, ITEM_FLAG.PART);
+      finishMessage(this.writer, start, ITEM_FLAG.PART);
       if ((flags & ITEM_FLAG.END) !== 0) writer.empty(TYPE.ITEM, stream, 0, ITEM_FLAG.END);
     } else {
       writer.finish(start, flags);
@@ -312,7 +284,7 @@ class CallLink {
       writer.depth = 0;
       writer.errorMap(callError('BIREME_VALUE', `${summarize(error)} (the error itself cannot cross: ${summarize(why)})`), []);
     }
-    this.#finish(start, 0);
+    finishMessage(this.writer, start, 0);
     this.scheduleFlush();
   }
 
@@ -462,6 +434,7 @@ class CallLink {
   #onClosed() {
     if (this.closed) return;
     this.closed = true;
+    this.client.links.delete(this);
     this.deadlines.stop();
     clearTimeout(this.earlyTimer);
     this.handles.close();
@@ -509,16 +482,18 @@ class CallLink {
       case TYPE.ERROR:
       case TYPE.CALL:
         if (type === TYPE.CALL) this.#admit(stream);
-        if ((flags & FLAG.END) === 0) this.#begin(type, flags, stream, buffer, start, end);
+        if ((flags & FLAG.END) === 0) this.#beginMessage(type, flags, stream, buffer, start, end);
         else this.#onMessage(type, flags, stream, buffer, start, end);
         break;
       case TYPE.ITEM:
-        if ((flags & ITEM_FLAG.PART) !== 0) this.#begin(type, 0, stream, buffer, start, end);
+        if ((flags & ITEM_FLAG.PART) !== 0) this.#beginMessage(type, 0, stream, buffer, start, end);
         else this.#onMessage(type, flags, stream, buffer, start, end);
         break;
-      case TYPE.DATA:
-        this.#goOn(flags, stream, buffer, start, end);
+      case TYPE.DATA: {
+        const whole = this.assemblies.goOn((flags & FLAG.END) !== 0, stream, buffer.subarray(start, end));
+        if (whole !== null) this.#onMessage(whole.type, whole.flags, stream, whole.payload, 0, whole.payload.length);
         break;
+      }
       case TYPE.CREDIT:
         this.#onCredit(stream, buffer, start, end);
         break;
@@ -571,6 +546,11 @@ class CallLink {
       this.#sendMemory(memory !== null && memory.canOpen(hello.memory), memory?.sample());
     }
     if (typeof hello.from === 'string') this.name = hello.from.slice(0, 64);
+  }
+
+  #beginMessage(type, flags, stream, buffer, start, end) {
+    const known = type === TYPE.CALL || this.#ours(stream) !== undefined;
+    this.assemblies.begin({ type, flags }, stream, buffer.subarray(start, end), known);
   }
 
   #onMessage(type, flags, stream, buffer, start, end) {
@@ -703,34 +683,6 @@ class CallLink {
     const target = end - start === 8 ? this.bindings[buffer.readUInt32LE(start) - 1] : undefined;
     if (target === undefined) throw new ProtocolError('a MARK of nothing that was bound');
     target.idempotent = (buffer.readUInt32LE(start + 4) & MARK.IDEMPOTENT) !== 0;
-  }
-
-  // Messages of several frames.
-
-  #begin(type, flags, stream, buffer, start, end) {
-    const known = type === TYPE.CALL || this.#ours(stream) !== undefined;
-    if (this.assemblies.size >= ASSEMBLIES_MAX || this.assemblies.has(stream)) throw new ProtocolError('too many messages at once');
-    const assembly = { type, flags, pieces: [], bytes: 0, known };
-    this.assemblies.set(stream, assembly);
-    this.#append(assembly, buffer, start, end);
-  }
-
-  #append(assembly, buffer, start, end) {
-    assembly.bytes += end - start;
-    if (!assembly.known) return;
-    if (assembly.bytes > this.messageBytesMax) throw new ProtocolError(`a message of more than ${this.messageBytesMax} bytes`);
-    assembly.pieces.push(Buffer.from(buffer.subarray(start, end)));
-  }
-
-  #goOn(flags, stream, buffer, start, end) {
-    const assembly = this.assemblies.get(stream);
-    if (assembly === undefined) throw new ProtocolError('DATA that goes on with nothing');
-    this.#append(assembly, buffer, start, end);
-    if ((flags & FLAG.END) === 0) return;
-    this.assemblies.delete(stream);
-    if (!assembly.known) return;
-    const whole = Buffer.concat(assembly.pieces);
-    this.#onMessage(assembly.type, assembly.flags, stream, whole, 0, whole.length);
   }
 }
 

@@ -362,7 +362,7 @@ pub fn deliver(slf: &Bound<'_, CallLink>, stream: u32, value: &Bound<'_, PyAny>)
             let sending = begin_stream(slf, stream, None)?;
             let pump = slf.get().hub.bind(py).call_method1(intern!(py, "pump"), (value, &sending))?;
             match TaskStarter::run(slf.get().tasks.bind(py), &pump) {
-                Ok(task) => sending.get().keep(task.unbind()),
+                Ok(task) => sending.get().keep(&task),
                 Err(error) => Sending::fail(&sending, &exception(py, &error)),
             }
         }

@@ -61,7 +61,8 @@ impl Sending {
         let flush = {
             let mut state = this.state.get()?;
             if state.over {
-                return Ok(true);
+                // Whoever iterates is being cancelled, and must come to where it can be: at `room()`.
+                return Ok(false);
             }
             if !state.has_room(bytes.len()) {
                 state.waiting = Some(bytes);
@@ -79,12 +80,12 @@ impl Sending {
         Ok(true)
     }
 
-    /// A future that ends when the item that waited has left.
+    /// A future that ends when the item that waited has left; never, if the consumer wants no more.
     fn room<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let link = self.link.bind(py).get();
         let room = link.event_loop.bind(py).call_method0(intern!(py, "create_future"))?;
         let mut state = self.state.get()?;
-        if state.waiting.is_some() && !state.over {
+        if state.waiting.is_some() || state.over {
             let before = state.room.replace(room.clone().unbind());
             drop(state);
             drop(before);
@@ -173,13 +174,17 @@ impl Sending {
         }
     }
 
-    /// Keeps the task that iterates: asyncio itself holds tasks only weakly.
-    pub fn keep(&self, task: Py<PyAny>) -> PyResult<()> {
-        let mut state = self.state.get()?;
-        if !state.over {
-            state.task = Some(task);
+    /// Keeps the task that iterates: asyncio itself holds tasks only weakly. If the consumer has gone during its first
+    /// step, it is cancelled now.
+    pub fn keep(&self, task: &Bound<'_, PyAny>) -> PyResult<()> {
+        {
+            let mut state = self.state.get()?;
+            if !state.over {
+                state.task = Some(task.clone().unbind());
+                return Ok(());
+            }
         }
-        Ok(())
+        task.call_method0(intern!(task.py(), "cancel")).map(drop)
     }
 
     /// It is over with an exception.
