@@ -13,6 +13,7 @@ LOG_LINES_SHOWN = 40
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kill-seconds", type=float, default=15.0, help="load during which workers are killed (default 15)")
     parser.addoption("--soak-seconds", type=float, default=4.0, help="length of the soak of shared memory (default 4)")
+    parser.addoption("--soak-calls", type=int, default=1_000_000, help="calls of the soak from JavaScript; Python makes a tenth of them (default 1000000)")
     parser.addoption("--property-seconds", type=float, default=3.0, help="length of each test with random values (default 3)")
     parser.addoption("--seed", type=int, help="first of the seeds of random values (default: a new one each time)")
 

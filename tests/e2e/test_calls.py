@@ -20,8 +20,8 @@ DIRECTIONS = ["js", "py"]
 """Who calls."""
 
 
-def config(workers=1):
-    services = section("[service.js]", {"node": str(CALLS / "server.mjs"), "workers": workers})
+def config(workers=1, **node):
+    services = section("[service.js]", {"node": str(CALLS / "server.mjs"), "workers": workers, **node})
     services += section("[service.py]", {"python": "server:app", "cwd": str(CALLS), "interpreter": str(VENV), "workers": workers})
     return services + "".join(section("[[route]]", {"match": f"/{name}/*", "to": name}) for name in DIRECTIONS)
 
@@ -145,6 +145,10 @@ def test_an_instance_that_has_been_released(world):
 
 def test_large_arrays(call):
     assert call("array") == 50_000
+
+
+def test_tables_stay_bytes_without_a_library(world):
+    assert caller(world, "js")("table") == 10
 
 
 def test_values_come_back_as_they_went(world):

@@ -52,6 +52,8 @@ class Client {
     this.services = new Map();
     this.token = '';
     this.waiting = new Set();
+    // Open links, of both kinds.
+    this.links = new Set();
     this.places = new Map();
     this.deadlines = new Deadlines((now) => this.#sweep(now));
   }
@@ -157,6 +159,18 @@ class Client {
     const failure = { code: 'BIREME_NO_BROKER', message: 'the broker has gone, and nobody starts workers any more' };
     for (const service of this.services.values()) service.end(failure);
     this.services.clear();
+  }
+
+  /** How much is under way, for tests and reports: calls by us and of us, and what either side holds of the other. */
+  counts() {
+    const counts = { links: this.links.size, waiting: this.waiting.size, outgoing: 0, incoming: 0, given: 0, held: 0 };
+    for (const { calls, incoming, handles } of this.links) {
+      counts.outgoing += calls.size;
+      counts.incoming += incoming.size;
+      counts.given += handles.given.size;
+      counts.held += handles.taken.size;
+    }
+    return counts;
   }
 
   // Calls on no link yet.

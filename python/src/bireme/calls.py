@@ -324,6 +324,18 @@ def hub_of(loop):
     return hub
 
 
+def counts():
+    """How much is under way, for tests and reports: calls by us and of us, and what either side holds of the other."""
+    found = {"links": 0, "waiting": 0, "outgoing": 0, "incoming": 0, "given": 0, "held": 0}
+    for hub in list(_hubs.values()):
+        found["links"] += len(hub.links)
+        found["waiting"] += len(hub._placing)
+        for link in list(hub.links):
+            for name, count in link.counts().items():
+                found[name] += count
+    return found
+
+
 def pool():
     """The threads that run plain functions."""
     global _pool

@@ -22,12 +22,7 @@ def seen():
     """What has happened, and what is under way."""
     from bireme import calls
 
-    counts = {"outgoing": 0, "incoming": 0, "given": 0, "held": 0}
-    for hub in list(calls._hubs.values()):
-        for link in hub.links:
-            for name, count in link.counts().items():
-                counts[name] += count
-    return {"events": list(events), **counts, "tasks": len(asyncio.all_tasks(next(iter(calls._hubs.values())).loop)), "pool": list(calls.pool().counts())}
+    return {"events": list(events), **calls.counts(), "tasks": len(asyncio.all_tasks(next(iter(calls._hubs.values())).loop)), "pool": list(calls.pool().counts())}
 
 
 seen = bireme.quick(seen)

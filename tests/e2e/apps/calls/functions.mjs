@@ -1,5 +1,7 @@
 // What tests/e2e/test_calls.py calls in JavaScript; functions.py has the same for Python.
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { setImmediate } from 'node:timers/promises';
 
 import { signal } from 'bireme';
 
@@ -13,6 +15,23 @@ export const later = async (x) => {
 };
 
 export const echo = (x) => x;
+
+export const following = (n) => n + 1;
+
+const runtime = (file) => Object.entries(createRequire(import.meta.url).cache).find(([name]) => name.endsWith(`/node/src/${file}`))[1].exports;
+
+/** What this process still has of calls, and how much it has at all. */
+export async function left() {
+  // Finalizers run between two turns, and let go of more.
+  for (let i = 0; i < 3; i++) {
+    globalThis.gc();
+    await setImmediate();
+  }
+  const { heapUsed, arrayBuffers } = process.memoryUsage();
+  const found = { fds: readdirSync('/proc/self/fd').length, bytes: heapUsed + arrayBuffers, ...runtime('calls/client.js').theClient().counts() };
+  // This call.
+  return { ...found, incoming: found.incoming - 1 };
+}
 
 export const keywords = (a, { top = 1 } = {}) => [a, top];
 

@@ -1,9 +1,14 @@
 """What tests/e2e/test_calls.py calls in Python; functions.mjs has the same for JavaScript."""
 
 import asyncio
+import gc
 import os
 import pathlib
+import sys
 import time
+
+import bireme
+import bireme.calls
 
 VERSION = "1.2"
 closed = []
@@ -20,6 +25,22 @@ async def later(x):
 
 def echo(x):
     return x
+
+
+@bireme.quick
+def following(n):
+    return n + 1
+
+
+@bireme.quick
+def left():
+    """What this process still has of calls, and how much it has at all."""
+    gc.collect()
+    found = {
+        "fds": len(os.listdir("/proc/self/fd")), "blocks": sys.getallocatedblocks(), "tasks": len(asyncio.all_tasks()), **bireme.calls.counts(),
+    }
+    # This call.
+    return {**found, "incoming": found["incoming"] - 1}
 
 
 def keywords(a, *, top=1):
@@ -83,7 +104,7 @@ async def waits(marker):
         raise
 
 
-def blocks(marker):
+def blocks(marker, *_):
     pathlib.Path(marker + ".begun").write_text("")
     time.sleep(3600)
 
@@ -106,6 +127,16 @@ async def collect(items):
 
 async def depth(function, n):
     return 0 if n == 0 else 1 + await function(n - 1)
+
+
+def table(rows):
+    import pyarrow
+
+    return pyarrow.table({"number": list(range(rows))})
+
+
+def total_of_table(table):
+    return sum(table["number"].to_pylist())
 
 
 class Counter:

@@ -1,11 +1,11 @@
 // Calls Python, case by case; server.py is the same for Python. See tests/e2e/test_calls.py.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 
 import * as bireme from 'bireme';
 
 import * as properties from './properties.mjs';
-import whole, { add, apply, blocks, boom, boom_with_cause, collect, count, Counter, depth, dies_once, echo, endless, fails, is_counter, keywords, later, pid, total, unserializable, VERSION, waits } from './functions.py';
+import whole, { add, apply, blocks, boom, boom_with_cause, collect, count, Counter, depth, dies_once, echo, endless, fails, following, is_counter, keywords, later, left, pid, table, total, total_of_table, unserializable, VERSION, waits } from './functions.py';
 
 const all = async (items) => {
   const found = [];
@@ -39,7 +39,22 @@ async function golden({ file }) {
   return tried;
 }
 
+/** So many calls, 64 at a time. */
+async function soak(calls) {
+  let next = 0;
+  const lane = async () => {
+    while (next < calls) {
+      const number = next++;
+      assert.equal(await following(number), number + 1);
+    }
+  };
+  await Promise.all(Array.from({ length: 64 }, lane));
+  return next;
+}
+
 const CASES = {
+  soak: ({ calls }) => soak(Number(calls)),
+  left: () => left(),
   functions: async () => [await add(1, 2), await later('x'), await echo({ a: [null, true, 'é'] }), await whole.add(3, 4)],
   value: () => bireme.value(VERSION),
   keywords: async () => [await keywords(1), await keywords.with({ kwargs: { top: 3 } })(1)],
@@ -51,6 +66,7 @@ const CASES = {
   pids: async () => Promise.all(Array.from({ length: 40 }, () => pid())),
   stream: async () => [await all(count(5)), (await all(count(50_000))).length, await collect(count(3))],
   own_stream: () => collect((async function* () { yield 1; yield 2; })()),
+  array_block: ({ marker }) => outcome(blocks(marker, new Float64Array(100_000))),
   leave: async ({ marker }) => {
     for await (const item of endless(marker)) if (item === 1000) return item;
   },
@@ -81,6 +97,25 @@ const CASES = {
     return outcome(counter.add(1));
   },
   array: () => total(new Float64Array(100_000).fill(0.5)),
+  // apache-arrow is not installed here.
+  table: async () => {
+    const arrow = await table(5);
+    assert.ok(arrow instanceof bireme.ArrowTable && arrow.bytes.length > 100);
+    return total_of_table(arrow);
+  },
+  timeout_never: ({ marker }) => outcome(waits.with({ timeout: 0 })(marker)),
+  busy: async ({ marker }) => {
+    const outcomes = await Promise.all(Array.from({ length: 20 }, (_, i) => outcome(waits.with({ timeout: 500 })(`${marker}.${i}`))));
+    return outcomes.map(({ error }) => error.code).sort();
+  },
+  // A stream whose worker is killed under it.
+  stream_block: ({ marker }) => outcome((async () => { for await (const item of endless(marker)) if (item === 0) writeFileSync(`${marker}.begun`, ''); })()),
+  // An object whose worker is killed.
+  instance_block: async ({ marker }) => {
+    const counter = await new Counter(1);
+    await outcome(waits.with({ timeout: 0 })(marker));
+    return outcome(counter.add(1));
+  },
   block: ({ marker }) => outcome(blocks(marker)),
   die: ({ marker }) => outcome(dies_once(marker)),
   die_idempotent: ({ marker }) => outcome(dies_once.with({ idempotent: true })(marker)),

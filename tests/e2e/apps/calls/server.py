@@ -3,6 +3,7 @@
 import array
 import asyncio
 import json
+import pathlib
 import traceback
 from urllib.parse import parse_qsl
 
@@ -35,6 +36,26 @@ async def outcome(awaitable):
         return {"value": await awaitable}
     except (Exception, asyncio.CancelledError) as error:
         return {"error": told(error)}
+
+
+async def busy(marker):
+    outcomes = await asyncio.gather(*(outcome(functions.waits.with_(timeout=0.5)(f"{marker}.{number}")) for number in range(20)))
+    return sorted(found["error"]["code"] for found in outcomes)
+
+
+async def stream_block(marker):
+    async def read():
+        async for item in functions.endless(marker):
+            if item == 0:
+                pathlib.Path(marker + ".begun").write_text("")
+
+    return await outcome(read())
+
+
+async def instance_block(marker):
+    counter = await functions.Counter.new(1)
+    await outcome(functions.waits.with_(timeout=None)(marker))
+    return await outcome(counter.add(1))
 
 
 async def outermost(f, *args):
@@ -118,7 +139,21 @@ async def keywords():
     return [await functions.keywords(1), await functions.keywords(1, top=3)]
 
 
+async def soak(calls):
+    """So many calls, 64 at a time."""
+    numbers = iter(range(calls))
+
+    async def lane():
+        for number in numbers:
+            assert await functions.following(number) == number + 1
+
+    await asyncio.gather(*(lane() for _ in range(64)))
+    return calls
+
+
 CASES = {
+    "soak": lambda calls: soak(int(calls)),
+    "left": lambda: functions.left(),
     "functions": basics,
     "value": lambda: functions.VERSION.get(),
     "keywords": keywords,
@@ -130,6 +165,11 @@ CASES = {
     "pids": pids,
     "stream": stream,
     "own_stream": own_stream,
+    "timeout_never": lambda marker: outcome(functions.waits.with_(timeout=None)(marker)),
+    "busy": busy,
+    "stream_block": stream_block,
+    "instance_block": instance_block,
+    "array_block": lambda marker: outcome(functions.blocks(marker, array.array("d", [0.5] * 100_000))),
     "leave": leave,
     "stream_error": stream_error,
     "timeout": lambda marker: outcome(functions.waits.with_(timeout=0.1)(marker)),
