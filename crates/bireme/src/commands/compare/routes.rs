@@ -34,32 +34,11 @@ pub fn run(arguments: &CompareArguments) -> Result<ExitCode, Stop> {
     let [left, right] = &arguments.sides[..] else {
         return Err(Stop::Usage("name two services of bireme.toml, such as web ml".to_owned()));
     };
-    let Some(file) = arguments.requests.as_ref().or(arguments.replay.as_ref()) else {
-        return Err(Stop::Usage("--requests is missing: a .http file, a HAR or an access log; or --replay with a HAR".to_owned()));
-    };
-    let wrong = |error: String| Stop::Usage(format!("{}: {error}", file.display()));
-    let text = std::fs::read_to_string(file).map_err(|error| wrong(format!("it cannot be read: {error}")))?;
-    let table = pattern(arguments.route.as_deref())?;
-    let wanted = |request: &Plain| {
-        let path = request.target.split('?').next().unwrap_or_default();
-        !matches!(table.find(request.method.as_bytes(), b"", path.as_bytes()), route::Match::NotFound)
-    };
-    let (plain, entries, left_out) = match &arguments.replay {
-        Some(_) => {
-            let Read { requests, left_out } = requests::entries(&text, &wanted).map_err(wrong)?;
-            (requests.iter().map(|entry| entry.request.clone()).collect(), Some(requests), left_out)
-        }
-        None => {
-            let Read { requests, left_out } = requests::read(file, &text, &wanted).map_err(wrong)?;
-            (requests, None, left_out)
-        }
-    };
-    let recording = entries.map(|entries| Recording { entries, speed: arguments.speed });
+    let Asked { plain, requests, recording, left_out } = Asked::read(arguments)?;
     let injections = match (plain.first(), &recording) {
-        (Some(first), None) => Injections::at_the_boundary(first, &secret_word()).map_err(wrong)?,
+        (Some(first), None) => Injections::at_the_boundary(first, &secret_word()).map_err(Stop::Usage)?,
         _ => Injections::default(),
     };
-    let requests = plain.iter().map(Plain::to_request).collect::<Result<Vec<_>, String>>().map_err(wrong)?;
     let pair = Pair::of(arguments.config.as_deref(), [left, right], arguments.route.as_deref(), arguments.measure.timeout)?;
     let kind = if recording.is_some() { Kind::Replay } else { Kind::Routes };
     let mut session = Session::begin(kind, &arguments.measure, pair.findings.clone())?;
@@ -93,9 +72,45 @@ pub fn run(arguments: &CompareArguments) -> Result<ExitCode, Stop> {
         Some(recording) => routes::replay(&routes, recording, &settings, &session.cancel, &mut watch),
         None => routes::compare(&routes, &settings, &session.cancel, &mut watch),
     };
-    outcome.comparison.remarks.extend(left_out.into_iter().map(|what| format!("{}: {what}", file.display())));
+    outcome.comparison.remarks.extend(left_out);
     session.add(outcome)?;
     session.finish()
+}
+
+/// What the services are asked.
+struct Asked {
+    plain: Vec<Plain>,
+    requests: Vec<Request>,
+    /// With `--replay`.
+    recording: Option<Recording>,
+    /// What of the file is not asked, for people.
+    left_out: Vec<String>,
+}
+
+impl Asked {
+    fn read(arguments: &CompareArguments) -> Result<Asked, Stop> {
+        let Some(file) = arguments.requests.as_ref().or(arguments.replay.as_ref()) else {
+            return Err(Stop::Usage("--requests is missing: a .http file, a HAR or an access log; or --replay with a HAR".to_owned()));
+        };
+        let wrong = |error: String| Stop::Usage(format!("{}: {error}", file.display()));
+        let text = std::fs::read_to_string(file).map_err(|error| wrong(format!("it cannot be read: {error}")))?;
+        let table = pattern(arguments.route.as_deref())?;
+        let wanted = |request: &Plain| {
+            let path = request.target.split('?').next().unwrap_or_default();
+            !matches!(table.find(request.method.as_bytes(), b"", path.as_bytes()), route::Match::NotFound)
+        };
+        let (plain, entries, left_out) = if arguments.replay.is_some() {
+            let Read { requests, left_out } = requests::entries(&text, &wanted).map_err(wrong)?;
+            (requests.iter().map(|entry| entry.request.clone()).collect(), Some(requests), left_out)
+        } else {
+            let Read { requests, left_out } = requests::read(file, &text, &wanted).map_err(wrong)?;
+            (requests, None, left_out)
+        };
+        let requests = plain.iter().map(Plain::to_request).collect::<Result<Vec<_>, String>>().map_err(wrong)?;
+        let recording = entries.map(|entries| Recording { entries, speed: arguments.speed });
+        let left_out = left_out.into_iter().map(|what| format!("{}: {what}", file.display())).collect();
+        Ok(Asked { plain, requests, recording, left_out })
+    }
 }
 
 /// What both services show of themselves before anything is timed; nothing if one does not start, which the run itself will say.
