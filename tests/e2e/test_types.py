@@ -1,14 +1,16 @@
 """`bireme types`: TypeScript and pyright accept what is right across the languages, and catch what is not."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from harness.apps import APPS, other_venvs
+from harness.apps import APPS, VENV, other_venvs
 from harness.server import BIREME
 
 TOOLS = APPS / "types/node_modules"
@@ -18,18 +20,22 @@ def bireme(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run([BIREME, "types", *arguments], cwd=folder, capture_output=True, text=True, timeout=60)
 
 
+def copied(folder: Path) -> Path:
+    """The project, whose Python is the one with NumPy."""
+    shutil.copytree(APPS / "types/project", folder)
+    (folder / "bireme.toml").write_text(f'[service.ml]\npython = "model:app"\ninterpreter = "{VENV}"\n')
+    return folder
+
+
 @pytest.fixture
 def project(tmp_path) -> Path:
-    folder = tmp_path / "project"
-    shutil.copytree(APPS / "types/project", folder)
-    return folder
+    return copied(tmp_path / "project")
 
 
 @pytest.fixture(scope="module")
 def typed(tmp_path_factory) -> Path:
     """The project with its types."""
-    folder = tmp_path_factory.mktemp("types") / "project"
-    shutil.copytree(APPS / "types/project", folder)
+    folder = copied(tmp_path_factory.mktemp("types") / "project")
     result = bireme(folder)
     assert result.returncode == 0, result.stderr
     assert "model.d.py.ts" in result.stdout.splitlines()
@@ -53,10 +59,20 @@ def typescript(folder: Path) -> set[tuple[str, int]]:
 
 def pyright(folder: Path) -> set[tuple[str, int]]:
     """Where pyright finds mistakes."""
-    command = ["node", TOOLS / "pyright/index.js", "--outputjson", "-p", "."]
+    command = ["node", TOOLS / "pyright/index.js", "--outputjson", "--pythonpath", VENV / "bin/python", "-p", "."]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
     found = [one for one in json.loads(result.stdout)["generalDiagnostics"] if one["severity"] == "error"]
     return {(Path(one["file"]).name, one["range"]["start"]["line"] + 1) for one in found}
+
+
+def mypy(folder: Path) -> set[tuple[str, int]]:
+    """Where `mypy --strict` finds mistakes."""
+    files = sorted(file.name for file in [*folder.glob("right*.py"), *folder.glob("wrong*.py")])
+    command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--cache-dir", folder / ".mypy", "--python-executable", VENV / "bin/python"]
+    environment = {**os.environ, "MYPYPATH": "typings"}
+    result = subprocess.run([*command, *files], cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 1, result.stdout + result.stderr
+    return {(Path(name).name, int(line)) for name, line in re.findall(r"^([^:\n]+):(\d+): error:", result.stdout, re.M)}
 
 
 def test_typescript(typed):
@@ -65,6 +81,10 @@ def test_typescript(typed):
 
 def test_pyright(typed):
     assert pyright(typed) == mistakes(typed, "py")
+
+
+def test_mypy(typed):
+    assert mypy(typed) == mistakes(typed, "py")
 
 
 NEW_SYNTAX = """
@@ -120,6 +140,24 @@ def test_check_names_what_is_stale(project):
     assert "more: PythonFunction<[text: string]" in (project / "model.d.py.ts").read_text()
 
 
+def test_check_tells_what_is_missing_changed_and_of_no_use(project):
+    assert bireme(project).returncode == 0
+    (project / "model.d.py.ts").unlink()
+    stub = project / "typings/bireme/js/page_js.pyi"
+    stub.write_text(stub.read_text() + "# changed by hand\n")
+    left = project / "old.d.py.ts"
+    left.write_text((project / "annotated.d.py.ts").read_text())
+    mine = project / "mine.d.py.ts"
+    mine.write_text("// written by hand\n")
+    checked = bireme(project, "--check")
+    assert checked.returncode == 1
+    assert checked.stdout.splitlines() == ["stale: model.d.py.ts", "stale: typings/bireme/js/page_js.pyi", "stale: old.d.py.ts"]
+    assert checked.stderr == "3 files are stale; `bireme types` writes them anew\n"
+    assert bireme(project).returncode == 0
+    assert bireme(project, "--check").returncode == 0
+    assert not left.exists() and mine.exists()
+
+
 def test_what_nobody_imports_any_more_is_removed(project):
     assert bireme(project).returncode == 0
     for name in ("right", "wrong"):
@@ -140,7 +178,7 @@ def test_all_goes_to_the_folder_that_is_named(project):
     made = sorted(str(path.relative_to(project / "types")) for path in (project / "types").rglob("*") if path.is_file())
     assert made == [
         "annotated.d.py.ts", "bireme.d.ts", "bireme/__init__.pyi", "bireme/js/__init__.pyi", "bireme/js/greeting_ts.pyi", "bireme/js/page_js.pyi",
-        "deep/tool.d.py.ts", "model.d.py.ts",
+        "bireme/js/typed_ts.pyi", "deep/tool.d.py.ts", "model.d.py.ts",
     ]  # fmt: skip
     assert '<reference path="../bireme.d.ts" />' in (project / "types/deep/tool.d.py.ts").read_text()
     shutil.rmtree(project / "types")

@@ -49,6 +49,8 @@ pub struct Answer {
     pub declarations: BTreeMap<PathBuf, Declaration>,
     /// In the order of the files.
     pub modules: Vec<Named>,
+    /// Whether NumPy is installed.
+    pub numpy: bool,
 }
 
 /// One file.

@@ -1,15 +1,22 @@
 //! Python stubs: text for one JavaScript module, and the package `bireme` that leads to all of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+
+/// What the package `bireme` declares itself.
+const PACKAGE: &str = include_str!("../../../python/src/bireme/__init__.pyi");
+/// The line of it that overloads stand before.
+const NODE: &str = "def node(name: str, *, service: str | None = ...) -> Any:\n";
 
 /// One JavaScript or TypeScript module, as Python sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stub {
     /// Declarations of the types that its functions use.
     pub types: Vec<String>,
-    /// Lines of the class that stands for the module.
-    pub members: Vec<String>,
+    /// Type variables: names, and what declares them.
+    pub variables: BTreeMap<String, String>,
+    /// Names of the class that stands for the module, and their lines.
+    pub members: Vec<(String, String)>,
     /// Names may be missing: it exports what another module has.
     pub open: bool,
 }
@@ -18,28 +25,56 @@ impl Stub {
     /// The whole file.
     pub fn text(&self, source: &Path) -> String {
         let name = source.file_name().unwrap_or_default().to_string_lossy();
-        let mut text = format!(
-            "# {} from {name}; do not edit.\n\nimport datetime\nimport decimal\nimport re\nimport uuid\n\
-             from collections.abc import AsyncIterable, Callable, Mapping, Sequence\n\
-             from typing import Any, Literal\n\nfrom typing_extensions import NotRequired, TypedDict\n\n\
-             from bireme import JsFunction, JsObject, JsStream, JsValue, js_function, js_stream\n",
-            crate::MARK
-        );
-        for declaration in &self.types {
-            text += &format!("\n{declaration}");
+        let mut body = String::new();
+        for (name, declaration) in &self.variables {
+            body += &format!("{name} = {declaration}\n");
         }
-        text += "\nclass Module:\n";
-        for member in &self.members {
-            text += member;
+        for declaration in &self.types {
+            body += &format!("\n{declaration}");
+        }
+        body += "\nclass Module:\n";
+        for (_, member) in &self.members {
+            body += member;
         }
         if self.open {
-            text += "    def __getattr__(self, name: str) -> Any: ...\n";
+            body += "    def __getattr__(self, name: str) -> Any: ...\n";
         }
         if self.members.is_empty() && !self.open {
-            text += "    pass\n";
+            body += "    pass\n";
         }
-        text
+        format!("# {} from {name}; do not edit.\n\n{}{body}", crate::MARK, imports_of(&body))
     }
+}
+
+/// What stubs may need: whole modules, and names of modules.
+const IMPORTS: [(&str, &[&str]); 11] = [
+    ("array", &[]),
+    ("datetime", &[]),
+    ("decimal", &[]),
+    ("re", &[]),
+    ("uuid", &[]),
+    ("collections.abc", &["AsyncIterable", "Awaitable", "Callable", "Iterable", "Iterator", "Mapping", "Sequence"]),
+    ("typing", &["Any", "Generic", "Literal", "TypeVar", "overload"]),
+    ("numpy as np", &[]),
+    ("numpy.typing", &["NDArray"]),
+    ("typing_extensions", &["Never", "NotRequired", "TypedDict"]),
+    ("bireme", &["JsFunction", "JsObject", "JsStream", "JsValue", "js_function", "js_stream"]),
+];
+
+/// The imports that a stub needs, and no others: strict checkers say so, and NumPy may be missing.
+fn imports_of(body: &str) -> String {
+    let is_part = |letter: char| letter.is_alphanumeric() || letter == '_';
+    let words: BTreeSet<&str> = body.split(|letter| !is_part(letter)).collect();
+    let mut imports = String::new();
+    for (module, names) in IMPORTS {
+        let used: Vec<&str> = names.iter().filter(|name| words.contains(*name)).copied().collect();
+        if !used.is_empty() {
+            imports += &format!("from {module} import {}\n", used.join(", "));
+        } else if names.is_empty() && body.contains(&format!("{}.", module.rsplit(' ').next().unwrap_or(module))) {
+            imports += &format!("import {module}\n");
+        }
+    }
+    if imports.is_empty() { imports } else { imports + "\n" }
 }
 
 /// Where the stub of a module is in the package.
@@ -81,8 +116,8 @@ pub fn package(modules: &BTreeMap<String, Vec<Module>>) -> String {
             types.join(" | ")
         );
     }
-    let other = "def node(name: str, *, service: str | None = ...) -> Any:\n    \"\"\"A module of JavaScript: a file, as seen from the file that asks, or a package's name.\"\"\"\n";
-    let node = if overloads.is_empty() { other.to_owned() } else { format!("{overloads}@overload\n{other}") };
-    let text = include_str!("bireme.pyi").replace("# node\n", &node);
-    text.replace("\n_P = ParamSpec", &format!("{imports}\n_P = ParamSpec"))
+    let node = if overloads.is_empty() { NODE.to_owned() } else { format!("{overloads}@overload\n{NODE}") };
+    let head = "# Written by `bireme types`; do not edit. What the package bireme offers inside of Python programs that Bireme runs.\n";
+    let text = PACKAGE.split_once('\n').map_or(PACKAGE, |(_, text)| text).replace(NODE, &node);
+    format!("{head}{}", text.replace("\n_P = ParamSpec", &format!("{imports}\n_P = ParamSpec")))
 }

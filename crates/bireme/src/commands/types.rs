@@ -94,8 +94,8 @@ impl Types {
         let sources = Sources::of(&root)?;
         let mut types = Types { root, files: BTreeMap::new(), left_over: Vec::new(), problems: Vec::new() };
         let imported = types.imported_python(&sources.programs);
-        let modules = types.declare(&plan, &sources.python, &imported, out.as_deref())?;
-        types.stub(modules, out.as_deref());
+        let (modules, numpy) = types.declare(&plan, &sources.python, &imported, out.as_deref())?;
+        types.stub(modules, numpy, out.as_deref());
         types.left_over = sources.generated.into_iter().filter(|path| !types.files.contains_key(path)).collect();
         Ok(types)
     }
@@ -117,14 +117,15 @@ impl Types {
         found
     }
 
-    /// Has Python declare its files, each by the interpreter that would run it; gives the modules that Python names.
+    /// Has Python declare its files, each by the interpreter that would run it; gives the modules that Python names, and
+    /// whether NumPy is there.
     fn declare(
         &mut self,
         plan: &Plan,
         python: &[PathBuf],
         imported: &BTreeSet<PathBuf>,
         out: Option<&Path>,
-    ) -> Result<Vec<Named>, Stop> {
+    ) -> Result<(Vec<Named>, bool), Stop> {
         // By interpreter and working folder.
         let mut questions: BTreeMap<(PathBuf, PathBuf), Question> = BTreeMap::new();
         let whose = |file: &Path| {
@@ -148,11 +149,12 @@ impl Types {
             }
         }
         let bireme = out.unwrap_or(&self.root).join("bireme.d.ts");
-        let mut modules = Vec::new();
+        let (mut modules, mut numpy) = (Vec::new(), false);
         for ((interpreter, folder), mut question) in questions {
             question.roots = vec![folder, self.root.clone()];
             let answer = answer(&interpreter, &question)?;
             modules.extend(answer.modules);
+            numpy |= answer.numpy;
             for (file, declared) in answer.declarations {
                 match declared {
                     Declaration::Made { text, names } => {
@@ -168,11 +170,11 @@ impl Types {
             self.files.insert(bireme, BIREME_D_TS.to_owned());
         }
         modules.sort();
-        Ok(modules)
+        Ok((modules, numpy))
     }
 
     /// Stubs of the modules that Python names, and the package that leads to them.
-    fn stub(&mut self, modules: Vec<Named>, out: Option<&Path>) {
+    fn stub(&mut self, modules: Vec<Named>, numpy: bool, out: Option<&Path>) {
         let folder = out.map_or_else(|| self.root.join("typings"), Path::to_path_buf).join("bireme");
         let mut literals: BTreeMap<String, Vec<Module>> = BTreeMap::new();
         for Named { file, line, name } in modules {
@@ -184,8 +186,8 @@ impl Types {
                 self.problems.push(format!("{}:{line}: node({name:?}): the file does not exist", file.display()));
                 continue;
             };
-            let made = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()));
-            match made.and_then(|text| typings::javascript::stub(&path, &text)) {
+            let read = |path: &Path| fs::read_to_string(path).ok();
+            match typings::javascript::stub(&path, &read, numpy) {
                 Ok(stub) => {
                     let module = Module::of(path.strip_prefix(&self.root).unwrap_or(&path));
                     self.files.insert(folder.join(format!("js/{}.pyi", module.name)), stub.text(&path));

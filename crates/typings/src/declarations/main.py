@@ -2,11 +2,12 @@
 
 Run by `bireme types` with the interpreter of the service that the files belong to. On stdin it reads
 `{"describe": [file, …], "scan": [file, …], "roots": [folder, …]}`, on stdout it writes
-`{"declarations": {file: {"text", "names"} or {"error"}}, "modules": [{"file", "line", "name"}, …]}`: for the first list what
-TypeScript is told (`names` are those that it imports from 'bireme'), for the second the literals in calls of `bireme.node`.
+`{"declarations": {file: {"text", "names"} or {"error"}}, "modules": [{"file", "line", "name"}, …], "numpy"}`: for the first list what
+TypeScript is told (`names` are those that it imports from 'bireme'), for the second the literals in calls of `bireme.node`, and whether NumPy is installed.
 """
 
 import ast
+import importlib.util
 import json
 import re
 import sys
@@ -75,7 +76,7 @@ def main():
     files = Files(asked["roots"])
     declarations = {path: declaration(files, path) for path in asked["describe"]}
     found = [one for path in asked["scan"] for one in modules(path)]
-    json.dump({"declarations": declarations, "modules": found}, sys.stdout)
+    json.dump({"declarations": declarations, "modules": found, "numpy": importlib.util.find_spec("numpy") is not None}, sys.stdout)
 
 
 main()
