@@ -5,7 +5,7 @@ import zlib
 
 import pytest
 
-from test_socket_faults import Raw, encoded
+from harness.raw import Raw, encoded
 from test_websockets import BARE, NATIVE
 
 

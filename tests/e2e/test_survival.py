@@ -9,8 +9,8 @@ import websockets
 from websockets.asyncio.client import connect
 
 from harness.apps import Kind
+from harness.raw import RawHttp2
 from harness.server import eventually
-from test_websockets import Http2Socket
 
 KINDS = [Kind("survivor-node", "survivor.cjs"), Kind("survivor-python", "survivor:app")]
 
@@ -118,7 +118,7 @@ def test_a_message_cut_in_two_by_the_death_closes_the_socket(serve, kind):
 
 def test_sockets_over_http2_survive_too(serve, kind):
     server = serve(kind.config(workers=1, survive=True)).ready()
-    socket = Http2Socket(server.port, "/?name=two", ("sec-websocket-protocol", "chat"))
+    socket = RawHttp2(server.port, "/?name=two", fields=[("sec-websocket-protocol", "chat")])
     assert socket.frame()[1].startswith(b"open")
     os.kill(server.workers()[0], signal.SIGKILL)
     assert socket.frame()[1].startswith(b"resumed")

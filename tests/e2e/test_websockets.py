@@ -5,15 +5,13 @@ import os
 import signal
 import socket as sockets
 
-import h2.config
-import h2.connection
-import h2.events
 import pytest
 import websockets
 from kosoku import run_fuzzingclient
 from websockets.asyncio.client import connect
 
 from harness.apps import Kind
+from harness.raw import RawHttp2
 
 BARE = Kind("sockets-asgi", "sockets_asgi:app", frozenset({"denial", "raise"}))
 NATIVE = Kind("sockets-native", "sockets-native.mjs", frozenset({"denial", "raise"}))
@@ -244,6 +242,16 @@ def test_a_reload_closes_sockets_with_1001_and_new_ones_open(serve, kind):
     assert server.wait() == 0
 
 
+def test_a_reload_closes_sockets_over_http2_with_1001(serve):
+    server = serve(BARE.config()).ready()
+    old = RawHttp2(server.port)
+    server.signal(signal.SIGHUP)
+    assert old.code() == 1001
+    new = RawHttp2(server.port)
+    new.send(1, b"new")
+    assert new.frame() == (1, b"new")
+
+
 def test_a_killed_worker_closes_its_sockets_with_1012(serve):
     server = serve(BARE.config()).ready()
 
@@ -257,55 +265,11 @@ def test_a_killed_worker_closes_its_sockets_with_1012(serve):
     asyncio.run(talk())
 
 
-class Http2Socket:
-    """A WebSocket over HTTP/2 with prior knowledge (RFC 8441), frames by hand."""
-
-    def __init__(self, port: int, path: str, *fields: tuple[str, str]) -> None:
-        self.io = sockets.create_connection(("127.0.0.1", port), timeout=30)
-        self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
-        self.h2.initiate_connection()
-        self.io.sendall(self.h2.data_to_send())
-        self.data, self.response, self.ended = b"", None, False
-        self.until(lambda: self.h2.remote_settings.enable_connect_protocol == 1)
-        head = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", path), (":authority", "h")]
-        self.h2.send_headers(1, [*head, ("sec-websocket-version", "13"), *fields])
-        self.io.sendall(self.h2.data_to_send())
-        self.until(lambda: self.response is not None)
-
-    def until(self, done) -> None:
-        while not done():
-            received = self.io.recv(65_536)
-            assert received, "the connection ended"
-            for event in self.h2.receive_data(received):
-                if isinstance(event, h2.events.ResponseReceived):
-                    self.response = {bytes(name).decode(): bytes(value).decode() for name, value in event.headers}
-                elif isinstance(event, h2.events.DataReceived):
-                    self.data += event.data
-                    self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-                elif isinstance(event, (h2.events.StreamEnded, h2.events.StreamReset)):
-                    self.ended = True
-            self.io.sendall(self.h2.data_to_send())
-
-    def send(self, opcode: int, payload: bytes) -> None:
-        assert len(payload) < 126
-        mask = os.urandom(4)
-        masked = bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload))
-        self.h2.send_data(1, bytes([0x80 | opcode, 0x80 | len(payload)]) + mask + masked)
-        self.io.sendall(self.h2.data_to_send())
-
-    def frame(self) -> tuple[int, bytes]:
-        self.until(lambda: len(self.data) >= 2 and len(self.data) >= 2 + self.data[1])
-        size = self.data[1]
-        opcode, payload = self.data[0] & 15, self.data[2 : 2 + size]
-        self.data = self.data[2 + size :]
-        return opcode, payload
-
-
 @pytest.mark.parametrize("kind", [BARE, NATIVE, OBJECTS], ids=lambda kind: kind.name)
 def test_websockets_over_http2(shared, kind):
     server = shared.of(kind)
     mark = server.mark()
-    socket = Http2Socket(server.port, "/echo", ("sec-websocket-protocol", "chat"))
+    socket = RawHttp2(server.port, fields=[("sec-websocket-protocol", "chat")])
     assert socket.response[":status"] == "200" and socket.response["sec-websocket-protocol"] == "chat"
     assert "sec-websocket-accept" not in socket.response and "upgrade" not in socket.response
     socket.send(1, b"over http/2")
@@ -314,13 +278,13 @@ def test_websockets_over_http2(shared, kind):
     assert socket.frame() == (10, b"ping")
     socket.send(8, b"\x03\xe8bye")
     assert socket.frame() == (8, b"\x03\xe8")
-    socket.until(lambda: socket.ended)
+    assert socket.frame() is None
     server.wait_for("left 1000 bye", since=mark)
-    assert Http2Socket(server.port, "/denied").response[":status"] == "401"
+    assert RawHttp2(server.port, "/denied").response[":status"] == "401"
 
 
 def test_a_program_with_ws_is_reached_over_http2(shared):
-    socket = Http2Socket(shared.of(TUNNEL).port, "/chat?x=1")
+    socket = RawHttp2(shared.of(TUNNEL).port, "/chat?x=1")
     assert socket.response[":status"] == "200"
     assert "sec-websocket-accept" not in socket.response
     socket.send(1, b"hi")

@@ -295,7 +295,11 @@ keys! {
         "message_bytes_max" Kind::Bytes { min: 1024, max: 1 << 30, off: false }, Is("16MiB"),
             "Bytes of a client's message, after decompression; beyond, the socket is closed with 1009.";
         "send_buffer_bytes_max" Kind::Bytes { min: 16384, max: 1 << 30, off: false }, Is("256KiB"),
-            "Bytes that wait for a slow client; beyond, the application's sending waits.";
+            "Bytes that wait for a slow client; beyond, `send_queue_full` says what happens.";
+        "send_queue_full" Kind::Choice(&["backpressure", "drop-oldest", "drop-socket"]), Is("backpressure"),
+            "What happens to further messages for a slow client: the application's sending waits; or they wait in a queue, and when that is full its oldest messages are dropped, or the socket is closed with 1008.";
+        "send_queue_bytes_max" Kind::Bytes { min: 16384, max: 1 << 30, off: false }, Is("1MiB"),
+            "Bytes of that queue, for each socket.";
         "ping_interval" TIME_OR_OFF, Is("30s"),
             "Silence of a client after which it is sent a ping.";
         "ping_timeout" TIME, Is("20s"),

@@ -15,7 +15,7 @@ use crate::show::Shown;
 use crate::target;
 use crate::{
     AccessFormat, AccessLog, App, Calls, Compression, Encoding, EventLoop, Interface, Lifespan, Limits, Log, LogFormat,
-    CertificateFiles, LogLevel, Service, Settings, StaticCache, Sticky, Timeouts, Tls, TopicQueueFull, TrustedProxies, WebSocket,
+    CertificateFiles, LogLevel, QueueFull, Service, Settings, StaticCache, Sticky, Timeouts, Tls, TrustedProxies, WebSocket,
     WebSocketCompression, WhenFull,
     units,
 };
@@ -346,6 +346,11 @@ impl Reader<'_> {
     fn websocket(&mut self, item: Option<Item>) -> WebSocket {
         let values = self.single(Section::WebSocket, item);
         let number = |name| values.count(name).unwrap_or_default();
+        let queue_full = |name| match values.text(name).as_deref() {
+            Some("drop-socket") => QueueFull::DropSocket,
+            Some("backpressure") => QueueFull::Backpressure,
+            _ => QueueFull::DropOldest,
+        };
         let compression = WebSocketCompression {
             bytes_min: size(values.bytes("compression_min_bytes").unwrap_or_default()),
             level: u32::try_from(number("compression_level")).unwrap_or(1),
@@ -355,17 +360,15 @@ impl Reader<'_> {
         WebSocket {
             message_bytes_max: values.bytes("message_bytes_max").unwrap_or_default(),
             send_buffer_bytes_max: size(values.bytes("send_buffer_bytes_max").unwrap_or_default()),
+            send_queue_bytes_max: size(values.bytes("send_queue_bytes_max").unwrap_or_default()),
+            send_queue_full: queue_full("send_queue_full"),
             ping_interval: values.duration("ping_interval"),
             ping_timeout: values.duration("ping_timeout").unwrap_or_default(),
             idle_timeout: values.duration("idle_timeout"),
             close_timeout: values.duration("close_timeout").unwrap_or_default(),
             compression: values.boolean("compression").then_some(compression),
             topic_queue_bytes_max: size(values.bytes("topic_queue_bytes_max").unwrap_or_default()),
-            topic_queue_full: match values.text("topic_queue_full").as_deref() {
-                Some("drop-socket") => TopicQueueFull::DropSocket,
-                Some("backpressure") => TopicQueueFull::Backpressure,
-                _ => TopicQueueFull::DropOldest,
-            },
+            topic_queue_full: queue_full("topic_queue_full"),
         }
     }
 

@@ -225,6 +225,10 @@ pub struct WebSocket {
     pub message_bytes_max: u64,
     /// Bytes that wait for a slow client before the application is held back.
     pub send_buffer_bytes_max: usize,
+    /// Bytes of the application's messages that wait for one socket beside them, unless `send_queue_full` is backpressure.
+    pub send_queue_bytes_max: usize,
+    /// What happens to a socket with more.
+    pub send_queue_full: QueueFull,
     /// Silence of a client after which it is sent a ping; `None` sends none.
     pub ping_interval: Option<Duration>,
     /// From a ping until a silent client is taken for gone.
@@ -238,17 +242,17 @@ pub struct WebSocket {
     /// Bytes of topics' messages that wait for one socket.
     pub topic_queue_bytes_max: usize,
     /// What happens to a socket with more.
-    pub topic_queue_full: TopicQueueFull,
+    pub topic_queue_full: QueueFull,
 }
 
 /// What happens when more waits for a socket than may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TopicQueueFull {
+pub enum QueueFull {
     /// The oldest messages go.
     DropOldest,
     /// The socket goes.
     DropSocket,
-    /// Publishers wait.
+    /// Whoever sends waits.
     Backpressure,
 }
 

@@ -101,6 +101,12 @@ class Server:
                     raise Failed(f"no line matched {pattern!r} ({why}); the log:\n" + "\n".join(self.lines))
                 self._news.wait(remaining)
 
+    def wait_for_next(self, pattern: str, since: int) -> int:
+        """Wait as `wait_for` does; return the number of the line after the one that matched."""
+        self.wait_for(pattern, since=since)
+        with self._news:
+            return next(at for at in range(since, len(self.lines)) if re.search(pattern, self.lines[at])) + 1
+
     def mark(self) -> int:
         """The number of lines so far, for `wait_for(since=…)`."""
         with self._news:

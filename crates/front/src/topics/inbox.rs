@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
-use config::TopicQueueFull;
+use config::QueueFull;
 use websocket::Shared;
 
 use super::{Hold, Publication, QueueLimit};
@@ -32,15 +32,15 @@ impl Inbox {
         let cost = cost(publication);
         while self.bytes.get() + cost > limit.bytes_max && !waiting.is_empty() {
             match limit.full {
-                TopicQueueFull::Backpressure => break,
-                TopicQueueFull::DropSocket => {
+                QueueFull::Backpressure => break,
+                QueueFull::DropSocket => {
                     waiting.clear();
                     self.bytes.set(0);
                     self.overflown.set(true);
                     drop(waiting);
                     return self.wake();
                 }
-                TopicQueueFull::DropOldest => {
+                QueueFull::DropOldest => {
                     if let Some((oldest, _)) = waiting.pop_front() {
                         self.bytes.set(self.bytes.get() - self::cost(&oldest));
                         self.dropped.set(self.dropped.get() + 1);
@@ -49,7 +49,7 @@ impl Inbox {
             }
         }
         self.bytes.set(self.bytes.get() + cost);
-        let hold = (limit.full == TopicQueueFull::Backpressure).then(|| hold.clone());
+        let hold = (limit.full == QueueFull::Backpressure).then(|| hold.clone());
         // Who has something waiting has been woken for it, or waits for its client to read.
         let first = waiting.is_empty();
         waiting.push_back((publication.clone(), hold));
@@ -122,7 +122,7 @@ mod tests {
         }
     }
 
-    fn check_policy(full: TopicQueueFull) -> (Vec<u8>, bool, u64, usize) {
+    fn check_policy(full: QueueFull) -> (Vec<u8>, bool, u64, usize) {
         let bus = Arc::new(Granted::default());
         let account = Arc::new(Account { worker: 7, owner: 0, bus: bus.clone(), returned: AtomicU32::new(0) });
         let inbox = Inbox::default();
@@ -142,8 +142,8 @@ mod tests {
 
     #[test]
     fn a_full_inbox_does_what_the_policy_says() {
-        assert_eq!(check_policy(TopicQueueFull::DropOldest), (vec![2, 3, 4], false, 2, 5));
-        assert_eq!(check_policy(TopicQueueFull::DropSocket), (vec![], true, 0, 5));
-        assert_eq!(check_policy(TopicQueueFull::Backpressure), (vec![0, 1, 2, 3, 4], false, 0, 0));
+        assert_eq!(check_policy(QueueFull::DropOldest), (vec![2, 3, 4], false, 2, 5));
+        assert_eq!(check_policy(QueueFull::DropSocket), (vec![], true, 0, 5));
+        assert_eq!(check_policy(QueueFull::Backpressure), (vec![0, 1, 2, 3, 4], false, 0, 0));
     }
 }

@@ -17,7 +17,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use config::TopicQueueFull;
+use config::QueueFull;
 use link::{Link, TopicFrame, TopicFrames, WorkerId};
 use rustc_hash::FxHashMap;
 use websocket::Shared;
@@ -75,7 +75,7 @@ impl Drop for Hold {
 #[derive(Clone, Copy, Debug)]
 pub struct QueueLimit {
     bytes_max: usize,
-    full: TopicQueueFull,
+    full: QueueFull,
 }
 
 /// One thread's part.

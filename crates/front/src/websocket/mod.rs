@@ -4,6 +4,7 @@
 //! to wait.
 
 mod handshake;
+mod outbox;
 mod socket;
 mod survival;
 

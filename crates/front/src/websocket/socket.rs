@@ -11,6 +11,7 @@ use std::time::Duration;
 use link::{Incoming, Stream};
 use websocket::{Agreed, CloseCode, Limits, Pool, Receiver, Sender, Step, put_close, put_ping, put_pong};
 
+use super::outbox::{Outbox, Piece, Pushed};
 use super::{Survival, Workshop};
 use crate::topics::{Inbox, Topics};
 use crate::deadline::now_ms;
@@ -28,6 +29,8 @@ pub struct Socket {
     sender: Sender,
     times: Times,
     out_max: usize,
+    /// Messages of the worker for which `out` had no room.
+    outbox: Outbox,
     /// When the last byte came from the client.
     heard_at: u64,
     /// When the last message passed, either way.
@@ -118,6 +121,7 @@ impl Socket {
                 close_timeout: settings.close_timeout,
             },
             out_max: settings.send_buffer_bytes_max,
+            outbox: Outbox::new(settings.send_queue_bytes_max, settings.send_queue_full),
             heard_at: now,
             message_at: now,
             pinged_at: None,
@@ -226,11 +230,14 @@ impl Socket {
 
     /// Appends what the worker sent, and what topics have, to `out`, until that is full. Says whether there was anything.
     pub fn poll_worker(&mut self, cx: &mut Context<'_>, topics: &Topics, out: &mut Vec<u8>) -> bool {
-        let mut progress = self.poll_survival(cx, out);
-        while out.len() < self.out_max {
+        let mut progress = self.poll_survival(cx, out) | self.empty_outbox(out, self.out_max);
+        while out.len() < self.out_max || self.outbox.takes() {
             let Poll::Ready(incoming) = self.stream.poll_incoming(cx) else { break };
-            progress = true;
-            self.on_incoming(incoming, out);
+            progress |= self.on_incoming(incoming, out);
+        }
+        let dropped = self.outbox.take_dropped();
+        if dropped > 0 {
+            tracing::debug!(worker = self.stream.worker(), dropped, "a WebSocket's client is too slow for its application");
         }
         if self.inbox.is_none() && self.stream.has_inbox() {
             self.inbox = topics.inbox(self.stream.key());
@@ -244,7 +251,7 @@ impl Socket {
 
     /// Asks another worker to take over, if the service says so and no message is cut in two by it. `false`: it can't be.
     fn begin_survival(&mut self) -> bool {
-        let whole = !self.in_message && !self.sender.in_message();
+        let whole = !self.in_message && !self.outbox.in_message() && (!self.sender.in_message() || !self.outbox.is_empty());
         match &mut self.survival {
             Some(survival) if whole => {
                 if !survival.is_under_way() {
@@ -294,24 +301,61 @@ impl Socket {
             }
         }
         if inbox.is_overflown() {
-            self.begin_close(out, CloseCode::POLICY, "too slow");
+            self.close_for_slowness(out);
             return true;
         }
         progress
     }
 
-    fn on_incoming(&mut self, incoming: Incoming, out: &mut Vec<u8>) {
+    /// Moves what waited for room into `out`, until that holds `most`. Says whether there was anything.
+    fn empty_outbox(&mut self, out: &mut Vec<u8>, most: usize) -> bool {
+        let mut progress = false;
+        while out.len() < most
+            && let Some(piece) = self.outbox.pop()
+        {
+            self.put(piece, out);
+            progress = true;
+        }
+        progress
+    }
+
+    fn put(&mut self, piece: Piece, out: &mut Vec<u8>) {
+        self.sender.put(out, &piece.bytes, piece.text, piece.end);
+        if piece.end {
+            self.message_at = now_ms();
+        }
+    }
+
+    /// Puts a message of the worker into `out`, or, behind others or for lack of room, into the outbox. Says whether
+    /// anything of that is to be seen by the client.
+    fn on_message(&mut self, piece: Piece, out: &mut Vec<u8>) -> bool {
+        let cost = piece.bytes.len() + wire::MESSAGE_COST as usize;
+        if self.outbox.makes_wait() {
+            self.unreported += cost;
+        } else {
+            self.stream.consumed(cost);
+        }
+        if self.closing != Closing::Open {
+            return false;
+        }
+        if self.outbox.is_empty() && out.len() < self.out_max {
+            self.put(piece, out);
+            return true;
+        }
+        match self.outbox.push(piece, self.sender.in_message()) {
+            Pushed::Kept => false,
+            Pushed::TooSlow => {
+                self.close_for_slowness(out);
+                true
+            }
+        }
+    }
+
+    /// Says whether there is anything new for the client.
+    fn on_incoming(&mut self, incoming: Incoming, out: &mut Vec<u8>) -> bool {
         let open = self.closing == Closing::Open;
         match incoming {
-            Incoming::WsMessage { bytes, text, end } => {
-                self.unreported += bytes.len() + wire::MESSAGE_COST as usize;
-                if open {
-                    self.sender.put(out, &bytes, text, end);
-                    if end {
-                        self.message_at = now_ms();
-                    }
-                }
-            }
+            Incoming::WsMessage { bytes, text, end } => return self.on_message(Piece { bytes, text, end }, out),
             Incoming::WsClose { code, reason } if open => match CloseCode(code) {
                 CloseCode::ABNORMAL => {
                     self.stream.close_websocket(code, "");
@@ -331,6 +375,7 @@ impl Socket {
             // Kinds that a link lets through after WS_ACCEPT, once we are closing: nothing to do.
             _ => {}
         }
+        true
     }
 
     /// Notes that everything in `out` has been written.
@@ -340,8 +385,15 @@ impl Socket {
         }
     }
 
-    /// Sends a Close frame, after which nothing is sent.
+    /// The client may take its time to hear of it; the worker need not wait for that.
+    fn close_for_slowness(&mut self, out: &mut Vec<u8>) {
+        self.stream.close_websocket(CloseCode::POLICY.0, "too slow");
+        self.begin_close(out, CloseCode::POLICY, "too slow");
+    }
+
+    /// Sends what waits, and a Close frame, after which nothing is sent.
     fn begin_close(&mut self, out: &mut Vec<u8>, code: CloseCode, reason: &str) {
+        self.empty_outbox(out, usize::MAX);
         put_close(out, code, reason);
         self.closing = Closing::Awaiting(now_ms() + millis(self.times.close_timeout));
     }

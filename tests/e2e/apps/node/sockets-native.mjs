@@ -20,10 +20,14 @@ export default {
       else if (data === 'raise') throw new Error('asked to');
       else if (data === 'return') ws.close();
       else if (data === 'flood') for (let i = 0; i < 64; i++) ws.data.last = ws.send(new Uint8Array(1 << 20));
-      else ws.send(data);
+      else if (data === 'count') {
+        ws.data.counted = Array.from({ length: 700 }, (_, i) => ws.send(String(i).padStart(8, '0').padEnd(16_384))).every(Boolean);
+      } else ws.send(data);
     },
     drain(ws) {
       if (ws.data.last !== undefined) ws.send(`drained after ${ws.data.last}`);
+      if (ws.data.counted) console.log('sent all');
+      ws.data.counted = false;
     },
     close(ws, code, reason) {
       console.log('left', code, reason);

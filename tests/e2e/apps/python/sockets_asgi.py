@@ -1,5 +1,7 @@
 """The sockets' contract in bare ASGI; see tests/e2e/test_websockets.py."""
 
+import contextlib
+
 
 async def app(scope, receive, send):
     if scope["type"] == "lifespan":
@@ -37,5 +39,10 @@ async def app(scope, receive, send):
         elif message["text"] == "flood":
             for _ in range(64):
                 await send({"type": "websocket.send", "bytes": bytes(1 << 20)})
+        elif message["text"] == "count":
+            with contextlib.suppress(OSError):
+                for number in range(700):
+                    await send({"type": "websocket.send", "text": f"{number:08}".ljust(16_384)})
+                print("sent all", flush=True)
         else:
             await send({"type": "websocket.send", "text": message["text"], "bytes": message["bytes"]})

@@ -26,12 +26,16 @@ class Echo(bireme.Sockets):
         elif data == "flood":
             for _ in range(64):
                 ws.data["last"] = ws.send(bytes(1 << 20))
+        elif data == "count":
+            ws.data["counted"] = all([ws.send(f"{number:08}".ljust(16_384)) for number in range(700)])
         else:
             ws.send(data)
 
     async def drain(self, ws):
         if "last" in ws.data:
             ws.send(f"drained after {ws.data['last']}")
+        if ws.data.pop("counted", False):
+            print("sent all", flush=True)
 
     def close(self, ws, code, reason):
         print("left", code, reason, flush=True)
