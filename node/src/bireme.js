@@ -15,7 +15,7 @@ const {
   ArrowTable, Decimal, Duration, NdArray, PlainDate, PlainDateTime, PlainTime, Uuid, ZonedDate,
 } = require('./calls/types.js');
 const { EventStream } = require('./event-stream.js');
-const { presence, publish, subscribe, topics } = require('./topics.js');
+const { TopicsFull, TopicsUnavailable, presence, publish, subscribe, topics } = require('./topics.js');
 
 const { shared } = memory;
 
@@ -24,6 +24,6 @@ const release = (value) => (ArrayBuffer.isView(value) ? memory.release(value) : 
 
 module.exports = {
   ArrowTable, CallCancelled, CallError, CallTargetNotFound, CallTimeout, CannotCross, Decimal, Duration, EventStream, NdArray,
-  PlainDate, PlainDateTime, PlainTime, PythonError, Released, RemoteObject, ServiceBusy, SharedMemoryFull, Uuid, WorkerLost, ZonedDate,
-  idempotent, presence, publish, python, release, shared, signal, subscribe, topics, value,
+  PlainDate, PlainDateTime, PlainTime, PythonError, Released, RemoteObject, ServiceBusy, SharedMemoryFull, TopicsFull, TopicsUnavailable,
+  Uuid, WorkerLost, ZonedDate, idempotent, presence, publish, python, release, shared, signal, subscribe, topics, value,
 };

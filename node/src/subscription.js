@@ -1,7 +1,7 @@
 'use strict';
 // What this worker listens to: events handed to a callback, or kept until they are iterated over.
 
-/** Bytes that wait for whoever iterates over a subscription; beyond, the oldest go. */
+/** Bytes that wait for whoever iterates over a subscription, or for an asynchronous callback; beyond, the oldest go. */
 const WAITING_BYTES_MAX = 4 * 1024 * 1024;
 /** What an event costs beside its bytes. */
 const EVENT_COST = 64;
@@ -14,6 +14,8 @@ class Subscription {
   #bytes = 0;
   #sleepers = [];
   #open = true;
+  /** An asynchronous callback is at work. */
+  #busy = false;
 
   constructor(topic, callback, close) {
     this.topic = topic;
@@ -34,7 +36,7 @@ class Subscription {
   /** An event has come. */
   give(event, bytes) {
     if (!this.#open) return;
-    if (this.#callback !== undefined) {
+    if (this.#callback !== undefined && !this.#busy) {
       this.#call(event);
       return;
     }
@@ -47,13 +49,29 @@ class Subscription {
     this.#wake();
   }
 
-  /** What a callback throws goes where an event listener's errors go, and not into the link. */
+  /** What a callback throws goes where an event listener's errors go, and not into the link. One that is asynchronous gets
+   * the next event when it is done with this one. */
   #call(event) {
     try {
       const returned = this.#callback(event, this.topic);
-      if (typeof returned?.then === 'function') returned.then(undefined, rethrow);
+      if (typeof returned?.then !== 'function') return;
+      this.#busy = true;
+      const done = () => this.#goOn();
+      returned.then(done, (error) => {
+        done();
+        throw error;
+      });
     } catch (error) {
       process.nextTick(rethrow, error);
+    }
+  }
+
+  #goOn() {
+    this.#busy = false;
+    while (this.#open && !this.#busy && this.#waiting.length > 0) {
+      const { event, cost } = this.#waiting.shift();
+      this.#bytes -= cost;
+      this.#call(event);
     }
   }
 

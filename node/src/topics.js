@@ -12,6 +12,8 @@ const MEMBER_NAME_BYTES_MAX = 256;
 const TOPICS_PER_SOCKET_MAX = 1024;
 /** What waits for the front's credit, over all topics; beyond, messages are refused. */
 const QUEUE_BYTES_MAX = 16 * 1024 * 1024;
+/** Open at once in one worker, of either kind. The front holds a worker to as many topics. */
+const SUBSCRIPTIONS_MAX = 65_536;
 /** Names whose bytes are kept, so that a busy topic's are encoded once. */
 const NAMES_KEPT = 1024;
 const NOTHING = Buffer.alloc(0);
@@ -20,6 +22,9 @@ const names = new Map();
 let links = [];
 let publishers = [];
 let queuedBytes = 0;
+let openSubscriptions = 0;
+/** Whether there are or will be links. */
+let expected = false;
 /** What was asked for while the program was loaded, before there were links. */
 let early = [];
 /** Topic to its open subscriptions, for messages and for who comes and goes. */
@@ -30,6 +35,27 @@ const present = new Map();
 /** Questions for `topics()` by number. */
 const questions = new Map();
 let lastQuestion = 0;
+
+/** This process is no worker of a service that serves requests, and has no topics. */
+class TopicsUnavailable extends Error {
+  constructor() {
+    super(
+      'topics are for the workers of services that serve requests; this process takes calls alone, or Bireme does not serve' +
+        ' with it: publish and subscribe in a service, and call a function of it from here',
+    );
+    this.name = 'TopicsUnavailable';
+    this.code = 'BIREME_TOPICS_UNAVAILABLE';
+  }
+}
+
+/** So many subscriptions are open that there can be no more. */
+class TopicsFull extends Error {
+  constructor() {
+    super(`${SUBSCRIPTIONS_MAX} subscriptions are open in this worker; close those that are not needed`);
+    this.name = 'TopicsFull';
+    this.code = 'BIREME_TOPICS_FULL';
+  }
+}
 
 /** What one link may still send, and what waits for more. */
 class Publisher {
@@ -99,6 +125,15 @@ function linkOf(name) {
   return links[name.hash % links.length];
 }
 
+/** There will be links. */
+function expect() {
+  expected = true;
+}
+
+function checkExpected() {
+  if (!expected) throw new TopicsUnavailable();
+}
+
 /** The links are open. */
 function useLinks(dataLinks) {
   links = dataLinks;
@@ -118,6 +153,7 @@ function enqueue(frame) {
  * sockets that are slow, 0 if so much waits already that it was refused. `socket` does not get it.
  */
 function publish(topic, data, socket) {
+  checkExpected();
   const name = nameOf(topic);
   const shared = typeof data !== 'string';
   const bytes = shared ? bytesOf(data) : Buffer.from(data);
@@ -169,9 +205,13 @@ function presence(topic, callback) {
 }
 
 function open(table, flag, topic, callback) {
+  checkExpected();
   nameOf(topic);
   if (callback !== undefined && typeof callback !== 'function') throw new TypeError('the callback of a subscription is no function');
+  if (openSubscriptions >= SUBSCRIPTIONS_MAX) throw new TopicsFull();
+  openSubscriptions++;
   const subscription = new Subscription(topic, callback, () => {
+    openSubscriptions--;
     const open = table.get(topic);
     open.delete(subscription);
     if (open.size > 0) return;
@@ -218,6 +258,7 @@ function listen(topic, type, flag) {
 
 /** All topics that have subscribers, by name: `{ sockets, workers }`, how many of each. */
 async function topics() {
+  checkExpected();
   if (links.length === 0) throw new Error('topics() can be asked once the service has started');
   const number = (lastQuestion = (lastQuestion + 1) >>> 0);
   const payload = Buffer.alloc(4);
@@ -297,4 +338,4 @@ function bytesOf(data) {
   throw new TypeError('publish() takes a string or bytes');
 }
 
-module.exports = { join, leave, onFrame, presence, publish, subscribe, topics, useLinks };
+module.exports = { TopicsFull, TopicsUnavailable, expect, join, leave, onFrame, presence, publish, subscribe, topics, useLinks };

@@ -302,8 +302,12 @@ function start() {
   const settings = readEnvironment(process.env);
   for (const name of ['BIREME_LINK', 'BIREME_LINKS', 'BIREME_TOKEN', 'BIREME_OPTIONS', 'BIREME_FAULTS']) delete process.env[name];
   environment.take(process.env);
-  if (settings.links === 0) callsSettings = settings;
-  else new Worker(settings).start();
+  if (settings.links === 0) {
+    callsSettings = settings;
+  } else {
+    topics.expect();
+    new Worker(settings).start();
+  }
 }
 
 /** The worker without an application: it is ready when it can be called. */

@@ -104,6 +104,14 @@ def test_a_subscription_can_be_iterated_over(world, name):
     assert eventually(lambda: listeners_of(world, "once") is None)
 
 
+@pytest.mark.parametrize("name", KINDS)
+def test_a_worker_s_subscriptions_are_bounded(world, name):
+    # Two are open already. All of those that are closed again make room.
+    for _ in range(2):
+        assert world.get(f"/{name}/fill").json() == [65_534, "TopicsFull"]
+    assert eventually(lambda: listeners_of(world, "news") == {"sockets": 0, "workers": 3})
+
+
 def test_all_languages_count_alike(world):
     def counts(name):
         found = world.get(f"/{name}/topics").json()

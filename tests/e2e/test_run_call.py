@@ -210,3 +210,17 @@ def test_signals_end_a_script_and_its_workers(project, name):
         assert process.stdout.read() == ""
         assert process.wait(60) == -signal.SIGTERM
     assert not list((project / "run").iterdir())
+
+
+USES = {
+    "py": "import bireme\n\ndef use(what):\n    getattr(bireme, what)('topic', *(['data'] if what == 'publish' else []))\n",
+    "mjs": "import * as bireme from 'bireme';\nexport const use = (what) => bireme[what]('topic', 'data');\n",
+}
+
+
+@pytest.mark.parametrize("language", USES)
+@pytest.mark.parametrize("what", ["publish", "subscribe", "presence"])
+def test_who_serves_no_requests_is_told_that_it_has_no_topics(project, language, what):
+    (project / f"uses.{language}").write_text(USES[language])
+    error = call(project, f"./uses.{language}:use", f'"{what}"', status=1)
+    assert "TopicsUnavailable: topics are for the workers of services that serve requests" in error, error

@@ -164,6 +164,14 @@ declare module 'bireme' {
     close(): void;
     readonly dropped: number;
   }
+  /** This process is no worker of a service that serves requests. */
+  export class TopicsUnavailable extends Error {
+    readonly code: string;
+  }
+  /** As many subscriptions are open as may be. */
+  export class TopicsFull extends Error {
+    readonly code: string;
+  }
   /** Bytes sent, −1 if the message waits, 0 if it was refused. */
   export function publish(topic: string, data: string | Uint8Array | ArrayBuffer): number;
   export function subscribe(topic: string, callback?: (data: string | Uint8Array) => void): Subscription;

@@ -17,7 +17,7 @@ _WHERE = {
     "arrays": ("shared",),
     "marks": ("batch", "idempotent", "quick", "timeout"),
     "remote": ("node",),
-    "pubsub": ("Presence", "Subscription", "TopicsFull", "presence", "publish", "socket", "subscribe", "topics"),
+    "pubsub": ("Presence", "Subscription", "TopicsFull", "TopicsUnavailable", "presence", "publish", "socket", "subscribe", "topics"),
     "sockets": ("Handshake", "Refused", "Sockets", "WebSocket"),
     "sse": ("Event", "EventStream"),
 }

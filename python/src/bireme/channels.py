@@ -259,6 +259,8 @@ class ChannelLayer(BaseChannelLayer):
             pubsub.publish(topic, data)
 
     def _listen(self, topic, callback):
+        if not pubsub.is_worker():
+            return
         with self._lock:
             if topic not in self._subscriptions:
                 self._subscriptions[topic] = pubsub.subscribe(topic, callback)

@@ -21,15 +21,29 @@ MEMBER_NAME_BYTES_MAX = 256
 TOPICS_PER_SOCKET_MAX = 1024
 # A frame's payload, less room for the longest topic.
 MESSAGE_BYTES_MAX = (1 << 20) - 512
-# What waits for whoever iterates over a subscription, in bytes and 64 for each event; beyond, the oldest go.
+# What waits for whoever iterates over a subscription, or for a coroutine function, in bytes and 64 for each event; beyond, the
+# oldest go.
 WAITING_BYTES_MAX = 4 << 20
 EVENT_COST = 64
-# What was published before the worker's links were open.
-EARLY_MESSAGES_MAX = 10_000
+# What was published before the worker's links were open, in bytes and as many again for each message as it costs later.
+EARLY_BYTES_MAX = 16 << 20
+EARLY_COST = 64
+# Open at once in one worker, of either kind. The front holds a worker to as many topics.
+SUBSCRIPTIONS_MAX = 65_536
 
 
 class TopicsFull(BufferError):
-    """So many messages wait for slow sockets that this one was not taken."""
+    """So many messages wait for slow sockets that this one was not taken, or so many subscriptions are open."""
+
+
+class TopicsUnavailable(RuntimeError):
+    """This process is no worker of a service that serves requests, and has no topics."""
+
+    def __init__(self):
+        super().__init__(
+            "topics are for the workers of services that serve requests; this process takes calls alone, or Bireme does not serve"
+            " with it: publish and subscribe in a service, and call a function of it from here"
+        )
 
 
 class Presence:
@@ -171,6 +185,8 @@ class Subscription:
         self._bytes = 0
         self._sleepers = []
         self._open = True
+        # A coroutine function is at work on an event; the next waits for it.
+        self._busy = False
 
     def close(self):
         """End it; an iteration ends once it has had what came before."""
@@ -248,9 +264,9 @@ class Subscription:
         self._changed.notify()
 
     def _give(self, event, size):
-        if self._callback is not None:
+        if self._callback is not None and not self._busy:
             if self._open:
-                _exchange.call(self._callback, event)
+                self._busy = _exchange.call(self._callback, event, self._go_on)
             return
         with self._changed:
             if not self._open:
@@ -261,6 +277,12 @@ class Subscription:
                 self._bytes -= self._waiting.popleft()[1]
                 self.dropped += 1
             self._wake()
+
+    def _go_on(self):
+        """The coroutine function is done with its event. On the event loop, as what gives events."""
+        self._busy = False
+        while self._open and self._waiting and not self._busy:
+            self._busy = _exchange.call(self._callback, self._take(), self._go_on)
 
 
 class Answer:
@@ -327,6 +349,8 @@ class _Exchange:
         self._links = None
         self._homes = {}
         self._early = []
+        self._early_bytes = 0
+        self._subscriptions = 0
         self._listeners = {}
         self._watchers = {}
         self._present = {}
@@ -344,6 +368,7 @@ class _Exchange:
         with self._lock:
             self._links = links
             early, self._early = self._early, []
+            self._early_bytes = 0
             wanted = [(topic, 0) for topic in self._listeners] + [(topic, FOR_PRESENCE) for topic in self._watchers]
         if wanted:
             links.listen(self.on_frame)
@@ -355,7 +380,12 @@ class _Exchange:
     def is_started(self):
         return self._links is not None
 
+    def check_expected(self):
+        if not self.expected:
+            raise TopicsUnavailable
+
     def publish(self, topic, data, stream, home):
+        self.check_expected()
         if self._links is None and self._keep_early(topic, data, stream, home):
             return False
         links = self._links
@@ -367,13 +397,13 @@ class _Exchange:
         return sent
 
     def _keep_early(self, topic, data, stream, home):
-        if not self.expected:
-            raise RuntimeError("topics can be used in workers of a service; this process is none")
+        cost = len(data) + EARLY_COST
         with self._lock:
             if self._links is not None:
                 return False
-            if len(self._early) >= EARLY_MESSAGES_MAX:
-                raise TopicsFull("the worker has published too much before it could serve")
+            if self._early_bytes + cost > EARLY_BYTES_MAX:
+                raise TopicsFull("the worker has published 16 MiB before it could serve")
+            self._early_bytes += cost
             self._early.append((topic, data if isinstance(data, str) else bytes(data), stream, home))
             return True
 
@@ -392,11 +422,15 @@ class _Exchange:
         return home
 
     def listen(self, topic, callback, flags):
+        self.check_expected()
         table = self._watchers if flags else self._listeners
         if callback is not None and not callable(callback):
             raise TypeError("the callback of a subscription is not callable")
         subscription = Subscription(topic, callback, lambda closed: self._closed(table, closed, flags))
         with self._lock:
+            if self._subscriptions >= SUBSCRIPTIONS_MAX:
+                raise TopicsFull(f"{SUBSCRIPTIONS_MAX} subscriptions are open in this worker; close those that are not needed")
+            self._subscriptions += 1
             first = topic not in table
             # A new list, so that who iterates over the old one is not disturbed.
             table[topic] = [*table.get(topic, ()), subscription]
@@ -415,6 +449,7 @@ class _Exchange:
     def _closed(self, table, subscription, flags):
         topic = subscription.topic
         with self._lock:
+            self._subscriptions -= 1
             left = [other for other in table.get(topic, ()) if other is not subscription]
             if left:
                 table[topic] = left
@@ -425,6 +460,7 @@ class _Exchange:
         self.send(topic, UNSUBSCRIBE, flags, 0, 0, b"")
 
     def ask(self):
+        self.check_expected()
         links = self._links
         if links is None:
             raise RuntimeError("topics() can be asked once the service has started")
@@ -439,8 +475,11 @@ class _Exchange:
             links.topic_frame(home, QUERY, 0, 0, 0, struct.pack("<I", number))
         return Answer(future)
 
-    def call(self, callback, event):
-        """Call a callback; one that raises costs nothing but its line in the log."""
+    def call(self, callback, event, done):
+        """Call a callback; one that raises costs nothing but its line in the log.
+
+        Returns whether it goes on as a task, at whose end `done` is called.
+        """
         try:
             returned = callback(event)
             if hasattr(returned, "__await__"):
@@ -450,12 +489,15 @@ class _Exchange:
                     raise TypeError("a worker without an event loop calls no coroutine functions")
                 task = loop.create_task(returned)
                 self._tasks.add(task)
-                task.add_done_callback(self._task_done)
+                task.add_done_callback(lambda task: self._task_done(task, done))
+                return True
         except Exception:
             _report()
+        return False
 
-    def _task_done(self, task):
+    def _task_done(self, task, done):
         self._tasks.discard(task)
+        done()
         if not task.cancelled() and task.exception() is not None:
             _report(task.exception())
 

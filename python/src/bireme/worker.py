@@ -32,7 +32,8 @@ def main(arguments):
         print("bireme: no application named; expected module:attribute", file=sys.stderr)
         return 2
     _prepare_process([""] if calls_alone else arguments)
-    pubsub.expect()
+    if not calls_alone:
+        pubsub.expect()
     try:
         control = _open_control(settings)
     except (ImportError, ConnectionError) as error:

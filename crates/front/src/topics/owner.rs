@@ -16,6 +16,9 @@ use crate::thread::Thread;
 /// Bytes of one ANSWER, about.
 const ANSWER_BYTES: usize = 64 * 1024;
 
+/// Topics of this thread that one worker may listen to or watch; workers stop themselves before that.
+const TOPICS_PER_WORKER_MAX: u32 = 65_536;
+
 /// Who has joined a topic.
 #[derive(Debug, Default)]
 pub(super) struct Owned {
@@ -34,6 +37,8 @@ pub(super) struct Owned {
 pub(super) struct Publisher {
     account: Arc<Account>,
     left: Cell<u32>,
+    /// Topics that it listens to or watches.
+    listens: Cell<u32>,
 }
 
 impl Owned {
@@ -78,8 +83,7 @@ impl Topics {
         match (frame.kind, frame.stream) {
             (Kind::Publish, _) => self.publish(thread, link, frame, topic, rest),
             (kind, 0) => {
-                self.listen(link, topic, kind == Kind::Subscribe, frame.flags & FLAG_PRESENCE != 0);
-                Ok(())
+                self.listen(link, topic, kind == Kind::Subscribe, frame.flags & FLAG_PRESENCE != 0)
             }
             (Kind::Subscribe, _) => {
                 if rest.len() > wire::MEMBER_NAME_MAX || std::str::from_utf8(rest).is_err() {
@@ -103,13 +107,15 @@ impl Topics {
         self.owned.borrow().get_key_value(topic).map_or_else(|| topic.into(), |(name, _)| name.clone())
     }
 
-    fn listen(&self, link: &Link, topic: &str, wanted: bool, presence: bool) {
+    fn listen(&self, link: &Link, topic: &str, wanted: bool, presence: bool) -> Result<(), String> {
         let worker = link.worker().id;
         let name = self.name(topic);
         let mut owned = self.owned.borrow_mut();
         let entry = owned.entry(name).or_default();
         let list = if presence { &mut entry.watchers } else { &mut entry.listeners };
+        let before = list.len();
         list.retain(|other| *other != worker);
+        self.count_listens(worker, before - list.len(), wanted)?;
         if wanted {
             list.push(worker);
             let members = entry.members();
@@ -121,6 +127,26 @@ impl Topics {
         } else if entry.is_empty() {
             owned.remove(topic);
         }
+        Ok(())
+    }
+
+    fn count_listens(&self, worker: WorkerId, fewer: usize, more: bool) -> Result<(), String> {
+        let mut accounts = self.accounts.borrow_mut();
+        let publisher = self.publisher(&mut accounts, worker);
+        let listens = publisher.listens.get() - fewer as u32 + u32::from(more);
+        publisher.listens.set(listens);
+        if listens > TOPICS_PER_WORKER_MAX {
+            return Err(format!("SUBSCRIBE to more than {TOPICS_PER_WORKER_MAX} topics"));
+        }
+        Ok(())
+    }
+
+    fn publisher<'a>(&self, accounts: &'a mut FxHashMap<WorkerId, Publisher>, worker: WorkerId) -> &'a mut Publisher {
+        accounts.entry(worker).or_insert_with(|| Publisher {
+            account: Arc::new(Account { worker, owner: self.index, bus: self.bus.clone(), returned: AtomicU32::new(0) }),
+            left: Cell::new(wire::PUBLISH_CREDIT),
+            listens: Cell::new(0),
+        })
     }
 
     /// A socket of the thread `home` has come or gone: counts it and tells the watchers.
@@ -177,10 +203,7 @@ impl Topics {
 
     fn spend(&self, worker: WorkerId, bytes: u32) -> Result<Arc<Hold>, String> {
         let mut accounts = self.accounts.borrow_mut();
-        let publisher = accounts.entry(worker).or_insert_with(|| Publisher {
-            account: Arc::new(Account { worker, owner: self.index, bus: self.bus.clone(), returned: AtomicU32::new(0) }),
-            left: Cell::new(wire::PUBLISH_CREDIT),
-        });
+        let publisher = self.publisher(&mut accounts, worker);
         let left = publisher.left.get().checked_sub(bytes).ok_or("PUBLISH beyond the link's credit")?;
         publisher.left.set(left);
         Ok(Arc::new(Hold { account: publisher.account.clone(), bytes }))

@@ -21,6 +21,15 @@ async function answer(url, request) {
       return seen;
     case 'topics':
       return bireme.topics();
+    case 'fill': {
+      const open = [];
+      try {
+        for (;;) open.push(bireme.subscribe(`fill-${open.length}`, () => {}));
+      } catch (error) {
+        for (const subscription of open) subscription.close();
+        return [open.length, error.name];
+      }
+    }
     case 'next': {
       for await (const data of bireme.subscribe(topic)) return data;
       return null;

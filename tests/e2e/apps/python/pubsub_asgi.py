@@ -20,6 +20,17 @@ async def watch(event):
 bireme.presence("room", watch)
 
 
+def fill():
+    opened = []
+    try:
+        while True:
+            opened.append(bireme.subscribe(f"fill-{len(opened)}", lambda data: None))
+    except bireme.TopicsFull as error:
+        for subscription in opened:
+            subscription.close()
+        return [len(opened), type(error).__name__]
+
+
 async def answer(request):
     topic = request.query_params.get("topic")
     match request.path_params["what"]:
@@ -40,6 +51,8 @@ async def answer(request):
             return JSONResponse(seen)
         case "topics":
             return JSONResponse(await bireme.topics())
+        case "fill":
+            return JSONResponse(fill())
         case "next":
             async for data in bireme.subscribe(topic):
                 return JSONResponse(data)

@@ -11,6 +11,17 @@ seen = []
 bireme.presence("room", lambda event: seen.append([event.joined, event.name, event.members]))
 
 
+def fill():
+    opened = []
+    try:
+        while True:
+            opened.append(bireme.subscribe(f"fill-{len(opened)}", lambda data: None))
+    except bireme.TopicsFull as error:
+        for subscription in opened:
+            subscription.close()
+        return [len(opened), type(error).__name__]
+
+
 def answer(what, topic, body):
     match what:
         case "publish":
@@ -26,6 +37,8 @@ def answer(what, topic, body):
             return seen
         case "topics":
             return bireme.topics().result()
+        case "fill":
+            return fill()
         case "next":
             with bireme.subscribe(topic) as subscription:
                 return next(subscription)
