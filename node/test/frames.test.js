@@ -9,6 +9,7 @@ const { describe, test } = require('node:test');
 const { serve } = require('./fake-front.js');
 const { FLAG, Fields, FrameReader, FrameWriter, RequestHead, TYPE, readFieldList } = require('../src/frames.js');
 const { ProtocolError } = require('../src/errors.js');
+const { readTakeOver } = require('../src/websocket.js');
 
 const golden = JSON.parse(fs.readFileSync(path.join(__dirname, '..', '..', 'protocol', 'golden', 'frames.json'), 'utf8'));
 const latin1 = (text) => Buffer.from(text, 'latin1');
@@ -87,6 +88,11 @@ describe('golden frames', () => {
         assert.deepEqual(head.rawFields(), want.fields.flat());
         for (const [name, value] of want.fields) assert.equal(head.field(name.toLowerCase()), value);
         assert.equal(head.field('not-there'), undefined);
+        if (frame.take_over !== undefined) {
+          const { subprotocol, topics } = frame.take_over;
+          const found = readTakeOver(read.payload, head.bodyStart, read.payload.length);
+          assert.deepEqual(found, { subprotocol, topics: topics.map(([topic]) => topic) });
+        }
       } else if (frame.fields !== undefined) {
         assert.deepEqual(readFieldList(read.payload, 0, read.payload.length), frame.fields.flat());
       } else if (typeof frame.payload === 'string') {

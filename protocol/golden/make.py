@@ -13,7 +13,7 @@ KINDS = {
     "INFORMATIONAL": 0x16, "TUNNEL": 0x17, "WSACCEPT": 0x20, "WSMESSAGE": 0x21, "WSCLOSE": 0x22,
     "SUBSCRIBE": 0x40, "UNSUBSCRIBE": 0x41, "PUBLISH": 0x42, "MESSAGE": 0x43, "PRESENCE": 0x44, "QUERY": 0x45, "ANSWER": 0x46,
 }
-END, UPGRADE, WEBSOCKET, TEXT, FILE = 0x01, 0x02, 0x04, 0x02, 0x02
+END, UPGRADE, WEBSOCKET, TAKE_OVER, TEXT, FILE = 0x01, 0x02, 0x04, 0x08, 0x02, 0x02
 
 
 def raw(text):
@@ -48,6 +48,12 @@ def response(r):
     )
 
 
+def take_over(t):
+    """The body of a REQUEST to take over a socket, as it stands in the JSON."""
+    texts = [t["subprotocol"], *(text for pair in t["topics"] for text in pair)]
+    return b"".join(struct.pack("<H", len(text.encode())) + text.encode() for text in texts).decode("latin-1")
+
+
 def payload(frame):
     if "request" in frame:
         return request(frame["request"])
@@ -72,6 +78,8 @@ POST = {
     "version": 20, "scheme": "https", "remote_port": 443, "local_port": 8443, "method": "POST", "target": "/", "remote_addr": "2001:db8::1",
     "local_addr": "::1", "prefix": "/api", "request_id": "r", "fields": [["host", "h"], ["content-length", "5"]], "body": "hello",
 }
+SOCKET = GET | {"fields": [["Host", "h"], ["connection", "upgrade"], ["upgrade", "websocket"], ["sec-websocket-protocol", "chat"]]}
+OPEN_SOCKET = {"subprotocol": "chat", "topics": [["room/1", "ann"], ["\u00e9", ""]]}
 FRAMES = [
     {"name": "a GET without a body", "kind": "REQUEST", "flags": END, "stream": 1, "request": GET},
     {"name": "a POST whose body is complete", "kind": "REQUEST", "flags": END, "stream": 2, "request": POST},
@@ -99,6 +107,8 @@ FRAMES = [
     {"name": "a WebSocket's handshake", "kind": "REQUEST", "flags": END | UPGRADE | WEBSOCKET, "stream": 5,
      "request": GET | {"fields": [["Host", "h"], ["connection", "upgrade"], ["upgrade", "websocket"], ["sec-websocket-version", "13"],
                                   ["sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="]]}},
+    {"name": "an open WebSocket to take over", "kind": "REQUEST", "flags": END | UPGRADE | WEBSOCKET | TAKE_OVER, "stream": 6,
+     "request": SOCKET | {"body": take_over(OPEN_SOCKET)}, "take_over": OPEN_SOCKET},
     {"name": "a WebSocket accepted", "kind": "WSACCEPT", "flags": 0, "stream": 5, "fields": [["sec-websocket-protocol", "chat"]]},
     {"name": "a text message", "kind": "WSMESSAGE", "flags": END | TEXT, "stream": 5, "payload": "hello"},
     {"name": "a piece of a binary message", "kind": "WSMESSAGE", "flags": 0, "stream": 5, "payload": "\u0000\u00ff"},

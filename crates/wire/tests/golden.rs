@@ -73,6 +73,14 @@ fn encode(out: &mut Vec<u8>, frame: &Frame<'_>, description: &Value) {
         assert_eq!((head.remote_addr, head.local_addr), (parts.remote_addr, parts.local_addr));
         assert_eq!((head.https, head.version, head.request_id), (parts.https, parts.version, parts.request_id));
         let body = text("body");
+        if let Some(open) = description.get("take_over") {
+            let flags = frame.flags & !wire::FLAG_TAKE_OVER;
+            wire::put_request(out, frame.stream, flags, &parts, borrowed(&fields), b"").unwrap();
+            let topics = open["topics"].as_array().unwrap().iter();
+            let topics = topics.map(|pair| (pair[0].as_str().unwrap(), pair[1].as_str().unwrap().as_bytes()));
+            wire::mark_taken_over(out, open["subprotocol"].as_str().unwrap().as_bytes(), topics);
+            return;
+        }
         wire::put_request(out, frame.stream, frame.flags, &parts, borrowed(&fields), &body).unwrap();
         assert_eq!(out.len(), wire::request_len(&parts, borrowed(&fields)) + body.len());
     } else if let Some(expected) = description.get("response") {

@@ -13,6 +13,9 @@ async def app(scope, receive, send):
     found["query_string"] = scope["query_string"].decode("latin-1")
     found["headers"] = [[name.decode("latin-1"), value.decode("latin-1")] for name, value in scope["headers"]]
     found["body"] = message.get("body", b"").decode("latin-1")
+    socket = scope["extensions"].get("bireme", {})
+    if socket.get("resumed"):
+        found["topics"] = socket["topics"]
     await send({"type": f"{answer}.start", "status": 200, "headers": []})
     await send({"type": f"{answer}.body", "body": json.dumps(found).encode()})
 
