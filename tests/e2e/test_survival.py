@@ -72,6 +72,9 @@ def test_a_worker_that_dies_leaves_its_sockets_to_another(serve, kind, workers):
 
 def test_a_reload_hands_sockets_over(serve, kind):
     server = serve(kind.config("threads = 2", workers=2, survive=True)).ready()
+    # One that became ready only now would be among the old ones to which a socket may go first.
+    for number in (1, 2):
+        server.wait_for(f"app#{number} is ready")
     mark = server.mark()
 
     async def talk():
