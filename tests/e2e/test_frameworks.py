@@ -11,7 +11,8 @@ import pytest
 import websockets.sync.client
 
 from harness.apps import ASGI, FRAMEWORKS, NODE, PYTHON, VENV, Kind, other_venvs, section
-from harness.server import Server
+from harness.server import Server, eventually
+from harness.wire import Wire
 
 NEXT = Kind("next", "node_modules/next/dist/bin/next")
 
@@ -103,6 +104,17 @@ def test_next_production_build(serve):
     assert server.get("/api").json() == {"ok": True}
     with server.client() as client:
         assert client.post("/api", json={"a": 1}).json() == {"got": {"a": 1}}
+    # A page whose first part is there before the application has the rest.
+    with Wire(server.port, timeout=60) as wire:
+        assert wire.request("GET", "/stream").head().status == 200
+        text = b""
+        while b"the first part" not in text:
+            text += wire.chunk()
+        assert b"the late part" not in text
+        eventually(lambda: server.get("/api/release").json()["released"])
+        while chunk := wire.chunk():
+            text += chunk
+        assert b"the late part" in text
 
 
 def test_express_sends_files_with_ranges(shared):

@@ -270,7 +270,14 @@ fn prepare_e2e(places: &Places) -> anyhow::Result<EndToEnd> {
 fn build_next(places: &Places, node_apps: &Path) -> anyhow::Result<()> {
     let next = node_apps.join("next");
     let page = next.join("app/page.jsx");
-    let inputs = [&node_apps.join("package-lock.json"), &page, &next.join("app/layout.jsx"), &next.join("app/api/route.js")];
+    let inputs = [
+        &node_apps.join("package-lock.json"),
+        &page,
+        &next.join("app/layout.jsx"),
+        &next.join("app/api/route.js"),
+        &next.join("app/api/release/route.js"),
+        &next.join("app/stream/page.jsx"),
+    ];
     let inputs = inputs.map(PathBuf::as_path);
     prepare::built(places, "e2e-next", &inputs, || {
         let (node, _) = tools::node()?;
