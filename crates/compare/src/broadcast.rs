@@ -131,7 +131,7 @@ async fn compare_heard(
         heard.push(answers);
     }
     let mut comparer = Comparer::new(Likeness::default());
-    for index in 0..broadcast.room.messages.len() {
+    for (index, _) in broadcast.room.messages.iter().enumerate() {
         let answer = |at: usize| Answer { parts: Vec::new(), json: Some(Value::Array(heard[at][index].clone())) };
         let [a, b, c, d] = [0, 1, 2, 3].map(answer);
         comparer.add(&format!("message {}", index + 1), [&a, &b], [&c, &d]);

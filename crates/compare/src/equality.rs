@@ -319,8 +319,8 @@ mod tests {
     #[test]
     fn a_difference_beneath_noise_is_found_by_its_count() {
         // Both are random bits, but right's is mostly 1 and left's mostly 0.
-        let left = |n: u64| json!(u8::from(n % 10 == 0));
-        let right = |n: u64| json!(u8::from(n % 10 != 0));
+        let left = |n: u64| json!(u8::from(n.is_multiple_of(10)));
+        let right = |n: u64| json!(u8::from(!n.is_multiple_of(10)));
         assert_eq!(check(200, Likeness::default(), left, right), (Outcome::Different, vec!["$ Real".to_owned()]));
     }
 
@@ -339,7 +339,7 @@ mod tests {
 
     #[test]
     fn one_wrong_answer_in_500_is_reported() {
-        let wrong = |n: u64| json!({ "total": if n % 500 == 0 { 6 } else { 5 } });
+        let wrong = |n: u64| json!({ "total": if n.is_multiple_of(500) { 6 } else { 5 } });
         let (outcome, found) = check(500, Likeness::default(), |_| json!({ "total": 5 }), wrong);
         assert_eq!((outcome, found), (Outcome::Different, vec!["$.total Unstable".to_owned()]));
         let (outcome, found) = check(500, Likeness::default(), |_| json!(5), |n| json!(if n / 2 == 77 { 6 } else { 5 }));

@@ -269,7 +269,7 @@ fn a_heavy_tail_shows_at_p99_and_not_at_p50() {
     let noise = LogNormal::new(0.0, 0.1).unwrap();
     for (block, order) in compare::statistics::order::blocks(10, 4).into_iter().enumerate() {
         for which in order {
-            let heavy = |n: u32| if which == Which::Right && n % 50 == 0 { 10.0 } else { 1.0 };
+            let heavy = |n: u32| if which == Which::Right && n.is_multiple_of(50) { 10.0 } else { 1.0 };
             let values: Vec<f64> = (0..10_000).map(|n| 1e-3 * heavy(n) * noise.sample(&mut random)).collect();
             medians.push((block as u32, which, quantile(&values, 0.5)));
             tails.push((block as u32, which, quantile(&values, 0.99)));

@@ -44,8 +44,10 @@ pub fn run(arguments: &CallArguments) -> Result<ExitCode, Stop> {
             _ = interrupt.recv() => None,
             _ = terminate.recv() => None,
         };
-        let interrupted = || Err(caller::failure("BIREME_CALL_CANCELLED", "interrupted".to_owned()));
-        let outcome = outcome.unwrap_or_else(interrupted);
+        let outcome = match outcome {
+            Some(outcome) => outcome,
+            None => Err(caller::failure("BIREME_CALL_CANCELLED", "interrupted".to_owned())),
+        };
         broker
             .stop(async {
                 tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }

@@ -85,7 +85,7 @@ impl Connection {
             match framing {
                 Framing::Length(length) => self.exactly(length, keep_body.then_some(&mut response.body)).await?,
                 Framing::Chunked => self.chunks(keep_body.then_some(&mut response.body)).await?,
-                Framing::Closing => self.to_end(keep_body.then_some(&mut response.body)).await?,
+                Framing::Closing => self.read_to_end(keep_body.then_some(&mut response.body)).await?,
             }
             let again = response.keep_alive && !matches!(framing, Framing::Closing);
             return Ok((response, again));
@@ -144,7 +144,7 @@ impl Connection {
         }
     }
 
-    async fn to_end(&mut self, mut kept: Option<&mut Vec<u8>>) -> Result<(), String> {
+    async fn read_to_end(&mut self, mut kept: Option<&mut Vec<u8>>) -> Result<(), String> {
         loop {
             if let Some(kept) = &mut kept {
                 keep(kept, &self.buffer)?;

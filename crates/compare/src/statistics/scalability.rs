@@ -110,8 +110,9 @@ fn least_squares(rows: &[(Vec<f64>, f64)]) -> Option<Vec<f64>> {
         for row in 0..width {
             if row != column {
                 let factor = matrix[row][column] / matrix[column][column];
-                for at in column..=width {
-                    matrix[row][at] -= factor * matrix[column][at];
+                let pivot = matrix[column].clone();
+                for (value, of_pivot) in matrix[row][column..].iter_mut().zip(&pivot[column..]) {
+                    *value -= factor * of_pivot;
                 }
             }
         }

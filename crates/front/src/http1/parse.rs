@@ -26,6 +26,7 @@ const REQUEST_LINE_SLACK: usize = 64;
 
 /// What the bytes hold.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is returned; a box would cost an allocation a request")]
 pub enum Parsed<'a> {
     /// Not a whole head yet.
     Partial,

@@ -1,4 +1,5 @@
 use super::*;
+use crate::backoff::Backoff;
 use proptest::prelude::*;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -81,6 +81,7 @@ pub struct CompareArguments {
 }
 
 #[derive(Clone, Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one in a run")]
 pub enum CompareCommand {
     /// Measure the suite's workloads in both languages
     Suite(SuiteArguments),
