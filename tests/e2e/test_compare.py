@@ -206,6 +206,7 @@ def test_services_are_compared(tmp_path):
     assert done.returncode in (0, 1), done.stderr
     comparison = document(tmp_path)["comparisons"][0]
     assert comparison["equality"]["outcome"] == "equal", comparison["equality"]
+    assert [side["code"]["files"] for side in comparison["sides"]] == [["web.js"], ["ml.py"]], "code is measured where it begins"
     if done.returncode == 0:
         assert len(comparison["launches"]) == 6 * 4
         seen = {(error["side"], error["error"]): error["answer_right"] for error in comparison["errors"]}

@@ -167,3 +167,12 @@ fn a_closed_loop_keeps_its_connections_busy() {
     // Four connections with 10 ms each cannot do more than 400 a second.
     assert!(measured.throughput() <= 410.0 && measured.good == measured.sent, "{}", measured.throughput());
 }
+
+#[test]
+fn the_generator_knows_its_own_ceiling_and_floor() {
+    match compare::load::null::calibrate(0.1, 1, &Cancel::default()) {
+        Ok(ceiling) => assert!(ceiling.rate >= 1_000.0 && ceiling.floor_seconds > 0.0 && ceiling.floor_seconds < 5.0, "{ceiling:?}"),
+        // On a machine that is busy with other things that is the right answer.
+        Err(why) => assert!(why.contains("too busy to measure on"), "{why}"),
+    }
+}

@@ -392,3 +392,37 @@ impl Timer {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A trial of requests whose latency and whose generator's own lateness were these, in milliseconds.
+    fn measured(latency_ms: u64, lateness_ms: f64) -> Measured {
+        let histogram = |milliseconds: f64| {
+            let mut histogram = Histogram::new_with_bounds(1, 10_000_000_000, 3).unwrap();
+            histogram.record_n((milliseconds * 1e6) as u64, 100).unwrap();
+            histogram
+        };
+        Measured {
+            sent: 100,
+            good: 100,
+            statuses: BTreeMap::new(),
+            failures: BTreeMap::new(),
+            latency: histogram(latency_ms as f64),
+            lateness: histogram(lateness_ms),
+            elapsed: Duration::from_secs(1),
+            trace: Vec::new(),
+            overrun: None,
+        }
+    }
+
+    #[test]
+    fn latencies_that_the_generator_made_are_told_from_the_servers() {
+        assert_eq!(measured(20, 0.1).late(), None);
+        assert_eq!(measured(1, 0.2).late(), None, "what is below 0.3 ms counts for nothing");
+        assert_eq!(measured(100, 20.0).late(), None, "a fifth of the latency");
+        let why = measured(20, 10.0).late().unwrap();
+        assert!(why.contains("the generator itself was 10.0 ms late at p50, of 20.0 ms of latency"), "{why}");
+    }
+}

@@ -128,7 +128,7 @@ pub fn measure(
         for (condition, rate, part) in conditions(rates, settings.effort, &workers(routes)) {
             let measured = load::run(server.address, &routes.requests, &trial(rate, part), cancel)?;
             answered += measured.good;
-            match judge(&measured) {
+            match judge(&measured).or_else(|| near_ceiling(rate, rates.ceiling)) {
                 Some(why) => void.push(format!("{condition}: {why}")),
                 None => {
                     values.insert(key("latency_p50", &condition), measured.at(0.5));
@@ -224,6 +224,11 @@ fn judge(measured: &Measured) -> Option<String> {
         return Some(why.unwrap_or_else(|| "no request had a good answer".to_owned()));
     }
     measured.late()
+}
+
+/// Beyond this part of its ceiling the generator shares what is left of the machine with the service.
+fn near_ceiling(rate: f64, ceiling: f64) -> Option<String> {
+    (rate > ceiling * CEILING_PART).then(|| format!("{rate:.0} requests/s are near the load generator's ceiling of {ceiling:.0}"))
 }
 
 fn distribution(measured: &Measured) -> Distribution {
@@ -333,6 +338,12 @@ mod tests {
         // A tail that is there all the time is none.
         assert!(behind(&answers(|at| if (at * 5000.0) as u32 % 50 == 0 { 0.045 } else { 0.002 })) < 1e-9);
         assert_eq!(behind(&[]), 0.0);
+    }
+
+    #[test]
+    fn latencies_near_the_generators_ceiling_are_void() {
+        assert_eq!(near_ceiling(800.0, 64_000.0), None);
+        assert_eq!(near_ceiling(60_000.0, 64_000.0).unwrap(), "60000 requests/s are near the load generator's ceiling of 64000");
     }
 
     /// A back end that carries `truth`, found between `low` and `high` by a generator with this ceiling.

@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn unequal_workers_are_said() {
-        let workers = "[service.web]\nnode = \"web.js\"\nworkers = 2\nenv = { NODE_ENV = \"production\" }\n[service.ml]\npython = \"ml:app\"\nworkers = 1\n";
+        let workers = "[service.web]\nnode = \"web.js\"\nworkers = 2\nenv = { NODE_ENV = \"production\" }\n[service.ml]\npython = \"ml:app\"\nworkers = 1\n[[route]]\nmatch = \"/*\"\nto = \"web\"\n";
         let folder = tempfile::tempdir().unwrap();
         for (file, text) in [("web.js", ""), ("ml.py", ""), ("bireme.toml", workers)] {
             std::fs::write(folder.path().join(file), text).unwrap();

@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -16,11 +16,13 @@ use compare::routes::{self, Injections, Recording, Routes, ServiceLevel};
 use compare::server::ServerLauncher;
 use compare::subject::Subject;
 use config::{App, Service};
+use supervise::{Surroundings, find_python};
 use tempfile::NamedTempFile;
 use toml::{Table, Value};
 
 use super::arguments::CompareArguments;
 use super::fairness;
+use super::functions::measure_code;
 use super::progress;
 use super::session::Session;
 use crate::arguments::ServeArguments;
@@ -39,7 +41,10 @@ pub fn run(arguments: &CompareArguments) -> Result<ExitCode, Stop> {
         (Some(first), None) => Injections::at_the_boundary(first, &secret_word()).map_err(Stop::Usage)?,
         _ => Injections::default(),
     };
-    let pair = Pair::of(arguments.config.as_deref(), [left, right], arguments.route.as_deref(), arguments.measure.timeout)?;
+    let mut pair = Pair::of(arguments.config.as_deref(), [left, right], arguments.route.as_deref(), arguments.measure.timeout)?;
+    for (side, program) in pair.sides.iter_mut().zip(&pair.programs) {
+        measure_code(side, &program.entry, &program.folder, &program.interpreter);
+    }
     let kind = if recording.is_some() { Kind::Replay } else { Kind::Routes };
     let mut session = Session::begin(kind, &arguments.measure, pair.findings.clone())?;
     let service_level = ServiceLevel { p99_seconds: arguments.measure.service_level / 1e3 };
@@ -147,6 +152,7 @@ pub struct Pair {
     pub launchers: [ServerLauncher; 2],
     pub services: [String; 2],
     pub findings: Vec<Finding>,
+    pub programs: [Program; 2],
     /// Kept while the services are launched; the files go with it.
     _configurations: Vec<NamedTempFile>,
 }
@@ -184,9 +190,35 @@ impl Pair {
             sides: [side(left), side(right)],
             launchers: [first, second],
             services: names.map(str::to_owned),
+            programs: [Program::of(left), Program::of(right)],
             findings: fairness::of_services([left, right], &whole, [&rules[0], &rules[1]], fairness::variable),
             _configurations: configurations,
         })
+    }
+}
+
+/// Where a service's code begins.
+pub struct Program {
+    entry: PathBuf,
+    folder: PathBuf,
+    /// Empty if there is none; its packages are then not counted.
+    interpreter: PathBuf,
+}
+
+impl Program {
+    fn of(service: &Service) -> Program {
+        let surroundings = Surroundings::from_env(&service.env);
+        let folder = service.cwd.clone();
+        match &service.app {
+            App::Node { entry } => Program { entry: folder.join(entry), folder, interpreter: PathBuf::new() },
+            App::Python { target } => {
+                let module = target.split(':').next().unwrap_or_default().replace('.', "/");
+                let file = folder.join(format!("{module}.py"));
+                let entry = if file.is_file() { file } else { folder.join(module).join("__init__.py") };
+                let found = find_python(service.interpreter.as_deref(), &folder, &service.root, &surroundings);
+                Program { entry, folder, interpreter: found.map(|found| found.path).unwrap_or_default() }
+            }
+        }
     }
 }
 
