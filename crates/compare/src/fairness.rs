@@ -13,7 +13,7 @@ use crate::server::{Server, ServerLauncher};
 const REQUESTS: usize = 20;
 /// Lines a request from which a service is said to log its requests.
 const LINES_MIN: f64 = 0.5;
-/// How long after the last answer its lines may come.
+/// How long after a start or the last answer lines of it may come.
 const LINES_AFTER: Duration = Duration::from_millis(200);
 /// What Bireme's Python runtime says of an application; see `asgi.py` and `interface.py`.
 const DEBUG_NOTE: &str = "debug mode: ";
@@ -42,6 +42,8 @@ pub struct Seen {
 /// When it does not start or answer.
 pub fn look(side: &Side, service: &str, launcher: &ServerLauncher, requests: &[Request], timeout: Duration, cancel: &Cancel) -> Result<Seen, String> {
     let server = Server::start(launcher, cancel)?;
+    // Further workers tell that they are ready a moment later; that is no request's line.
+    std::thread::sleep(LINES_AFTER);
     let mut seen = Seen { side: side.clone(), log: server.take_printed(), keeps_alive: true, ..Seen::default() };
     describe(&mut seen.side, service, &seen.log);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
