@@ -227,6 +227,19 @@ def test_paper_shows_the_numbers_too(page, tmp_path):
     assert pdf.startswith(b"%PDF") and len(pdf) > 10_000
 
 
+def test_all_of_a_suites_verdicts_fit_on_paper(page, tmp_path):
+    one = comparison("score")
+    for name in ("latency_p99", "capacity", "throughput", "start_cold", "error_cost"):
+        one["measures"].append(measure("performance", name, "seconds", 0.001, 0.00131, "better_size_uncertain", "python"))
+    show(page, report(tmp_path, document(one, comparison("Database query (SQLite, embedded)"))))
+    page.emulate_media(media="print")
+    # A4 without the margins that browsers leave.
+    page.set_viewport_size({"width": 718, "height": 1000})
+    assert page.locator(".overview thead th").count() == 11
+    right = page.evaluate("document.querySelector('.overview').getBoundingClientRect().right")
+    assert right <= 718, "verdicts are cut off at the right"
+
+
 def test_a_file_that_is_no_result_is_refused(tmp_path):
     def refused(content: str) -> str:
         (tmp_path / "compare.json").write_text(content)
