@@ -58,6 +58,10 @@ export function render({ title }, ...rest) { return `<h1>${title}</h1>${rest.joi
 export default (n) => n + 1;
 export async function* feed(count) { for (let n = 0; n < count; n++) yield n; }
 export function fail() { throw new RangeError('out of range'); }
+export const slow = () => new Promise((resolve) => setTimeout(resolve, 600_000));
+export const lock = () => ({ lock: [new WeakMap()] });
+export const die = () => process.exit(9);
+export const keywords = (text, { lang = 'en' } = {}) => `${text} ${lang}`;
 export function typed() { return [new Float64Array([1.5, 2]), 10n ** 30n, new Map([[1, null]]), undefined]; }
 """
 
@@ -123,6 +127,37 @@ def test_errors_have_their_stack_and_status(project):
     assert "lock" in (cannot := call(project, "./model.py:lock", status=4)) and "BIREME_VALUE" in cannot
     assert "BIREME_WORKER_LOST" in call(project, "./model.py:die", status=5)
     assert "BIREME_CALL_TIMEOUT" in call(project, "./model.py:slow", "--timeout", "300ms", status=124)
+
+
+def test_outcomes_of_javascript_have_the_same_statuses(project):
+    assert call(project, "./page.mjs:keywords", '"a"', "--kwargs", '{"lang":"de"}') == '"a de"\n'
+    assert "BIREME_NOT_FOUND" in call(project, "./page.mjs:nothing", status=3)
+    assert "BIREME_NOT_FOUND" in call(project, "--language", "node", "no-such-package:f", status=3)
+    assert "lock" in (cannot := call(project, "./page.mjs:lock", status=4)) and "BIREME_VALUE" in cannot
+    assert "BIREME_WORKER_LOST" in call(project, "./page.mjs:die", status=5)
+    assert "BIREME_CALL_TIMEOUT" in call(project, "./page.mjs:slow", "--timeout", "300ms", status=124)
+
+
+@pytest.mark.parametrize("function", ["./model.py:echo", "./page.mjs:echo"])
+def test_an_argument_may_come_from_stdin(project, function):
+    (project / "model.py").write_text("def echo(one, two):\n    return [two, one]\n")
+    (project / "page.mjs").write_text("export const echo = (one, two) => [two, one];\n")
+    result = bireme(project, "call", function, "1", "-", input='{"a": "ä"}')
+    assert (result.returncode, json.loads(result.stdout)) == (0, [{"a": "ä"}, 1]), result.stderr
+
+
+@pytest.mark.parametrize("function", ["./model.py:slow", "./page.mjs:slow"])
+def test_an_interrupted_call_has_its_status(project, function):
+    (project / "model.py").write_text("import asyncio\n\nasync def slow():\n    print('begun', flush=True)\n    await asyncio.sleep(600)\n")
+    (project / "page.mjs").write_text("export const slow = () => (console.log('begun'), new Promise((resolve) => setTimeout(resolve, 600_000)));\n")
+    process = subprocess.Popen(
+        [BIREME, "call", function], cwd=project, env=environment(project), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    with process:
+        assert any("begun" in line for line in process.stderr)
+        process.send_signal(signal.SIGINT)
+        assert "BIREME_CALL_CANCELLED" in process.stderr.read()
+        assert process.wait(60) == 130
 
 
 def test_the_service_of_the_file_runs_the_function(project):

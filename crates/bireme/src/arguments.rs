@@ -189,7 +189,7 @@ pub struct CallArguments {
     #[command(flatten)]
     pub project: ProjectArguments,
 
-    /// Its keyword arguments: a JSON object
+    /// Its keyword arguments: a JSON object; - reads it from stdin
     #[arg(short, long, value_name = "JSON")]
     pub kwargs: Option<String>,
 

@@ -1,7 +1,8 @@
 //! One call from outside of any worker: asks the broker where the function runs and speaks a call link to that worker
 //! (`protocol/calls.md`).
 //!
-//! `caller` neither starts workers nor tries again: a person is there to decide that.
+//! `caller` starts no workers. A call that had not begun when its worker ended goes to another one; what may have begun is
+//! not tried again: a person is there to decide that.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -47,23 +48,66 @@ const STREAM: u32 = 1;
 /// Number of the only function.
 const FUNCTION: u32 = 1;
 
+/// How often a call that had not begun goes to another worker.
+const RETRIES_MAX: usize = 2;
+
 /// Calls, and hands over what comes of it; `take` says whether more is wanted.
 ///
 /// # Errors
 /// What the function raised, or why the call came to nothing, which its code tells.
-pub async fn call(access: &Access, call: Call, take: impl FnMut(Given) -> bool) -> Result<(), RemoteError> {
-    let found = resolve(access, &call).await?;
-    // The first is as good as any: nobody else calls.
-    let worker = found.workers.first().ok_or_else(|| lost("no worker is ready", "no"))?;
+pub async fn call(access: &Access, call: Call, mut take: impl FnMut(Given) -> bool) -> Result<(), RemoteError> {
+    let Call { language, target, name, service, args, kwargs } = call;
+    let flags = if kwargs.is_some() { FLAG_KWARGS } else { 0 };
+    let question = question(language, &target, service.as_deref());
+    let (mut found, first) = resolve(access, &question, &[]).await?;
+    let payload = contract::call(FUNCTION, found.options.timeout_ms, args, kwargs);
+    let message = Message { bind: bind(FUNCTION, &target, &name), flags, payload };
+    let limit = u64::from(found.options.timeout_ms);
+    let deadline = (limit > 0).then(|| Instant::now() + Duration::from_millis(limit));
+    let mut worker = first;
+    let mut tried = Vec::new();
+    loop {
+        let error = match attempt(access, &worker, &message, &found.options, deadline, &mut take).await {
+            Err(error) if tried.len() < RETRIES_MAX && had_not_started(&error) => error,
+            outcome => return outcome,
+        };
+        tracing::warn!("{}; another worker is asked", error.message);
+        tried.push(worker.path);
+        let next = resolve(access, &question, &tried);
+        (found, worker) = match deadline {
+            None => next.await?,
+            // Why nobody answered says more than that time is up.
+            Some(deadline) => tokio::time::timeout_at(deadline, next).await.map_err(|_| error)??,
+        };
+    }
+}
+
+/// What a worker is sent.
+struct Message {
+    bind: Vec<u8>,
+    flags: u8,
+    payload: Vec<u8>,
+}
+
+async fn attempt(
+    access: &Access,
+    worker: &Worker,
+    message: &Message,
+    options: &Options,
+    deadline: Option<Instant>,
+    take: impl FnMut(Given) -> bool,
+) -> Result<(), RemoteError> {
     let hello = json!({
         "token": access.token, "link": "call", "from": "bireme call", "pid": std::process::id(), "language": "none",
     });
     let link = Link::open(&worker.path, &hello).await;
     let mut link = link.map_err(|error| lost(&format!("{} cannot be reached: {error}", worker.worker), "no"))?;
     let mut work = Work { link: &mut link, worker: &worker.worker, take };
-    let limit = u64::from(found.options.timeout_ms);
-    let deadline = (limit > 0).then(|| Instant::now() + Duration::from_millis(limit));
-    work.run(call, &found.options, deadline).await
+    work.run(message, options, deadline).await
+}
+
+fn had_not_started(error: &RemoteError) -> bool {
+    error.code.as_deref() == Some("BIREME_WORKER_LOST") && error.properties == [("started".into(), "no".into())]
 }
 
 #[derive(Debug, Deserialize)]
@@ -72,7 +116,7 @@ struct Found {
     options: Options,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 struct Worker {
     worker: String,
     path: PathBuf,
@@ -92,32 +136,55 @@ struct Refusal {
     hint: String,
 }
 
-/// Waits for a worker. The link stays open no longer than that: one call needs no news.
-async fn resolve(access: &Access, call: &Call) -> Result<Found, RemoteError> {
-    let gone = |error: io::Error| failure("BIREME_NO_BROKER", format!("the broker cannot be reached: {error}"));
-    let hello =
-        json!({ "token": access.token, "link": "broker", "from": "bireme call", "pid": std::process::id() });
-    let mut link = Link::open(&access.path, &hello).await.map_err(gone)?;
-    let (key, place) = match &call.target {
+/// RESOLVE's question: where the function runs.
+fn question(language: Language, target: &Target, service: Option<&str>) -> Json {
+    let (key, place) = match target {
         Target::File(path) => ("file", path),
         Target::Module(module) => ("module", module),
     };
-    let mut question = json!({ "id": 1, "language": call.language.as_str(), key: place });
-    if let Some(service) = &call.service {
-        question["service"] = service.as_str().into();
+    let mut question = json!({ "id": 1, "language": language.as_str(), key: place });
+    if let Some(service) = service {
+        question["service"] = service.into();
     }
-    link.send(Kind::Resolve, 0, 0, 0, question.to_string().as_bytes()).await.map_err(gone)?;
-    let frame = link.receive().await.map_err(gone)?;
-    let answer: Json = serde_json::from_slice(&frame.payload).map_err(|error| gone(error.into()))?;
-    if let Some(error) = answer.get("error") {
-        let Refusal { code, mut message, hint } =
-            Refusal::deserialize(error).map_err(|error| gone(error.into()))?;
-        if !hint.is_empty() {
-            message = format!("{message}\n{hint}");
+    question
+}
+
+/// Waits for a worker that has not been tried. The link stays open no longer than that.
+async fn resolve(access: &Access, question: &Json, tried: &[PathBuf]) -> Result<(Found, Worker), RemoteError> {
+    let gone = |error: io::Error| failure("BIREME_NO_BROKER", format!("the broker cannot be reached: {error}"));
+    let hello =
+        json!({ "token": access.token, "link": "broker", "from": "bireme call", "pid": std::process::id() });
+    // The first is as good as any: nobody else calls.
+    let fresh = |workers: &[Worker]| workers.iter().find(|worker| !tried.contains(&worker.path)).cloned();
+    loop {
+        let mut link = Link::open(&access.path, &hello).await.map_err(gone)?;
+        link.send(Kind::Resolve, 0, 0, 0, question.to_string().as_bytes()).await.map_err(gone)?;
+        let frame = link.receive().await.map_err(gone)?;
+        let answer: Json = serde_json::from_slice(&frame.payload).map_err(|error| gone(error.into()))?;
+        if let Some(error) = answer.get("error") {
+            let Refusal { code, mut message, hint } =
+                Refusal::deserialize(error).map_err(|error| gone(error.into()))?;
+            if !hint.is_empty() {
+                message = format!("{message}\n{hint}");
+            }
+            return Err(failure(&code, message));
         }
-        return Err(failure(&code, message));
+        let mut found = Found::deserialize(answer).map_err(|error| gone(error.into()))?;
+        // A worker that has just ended may still be listed; its end, and who takes its place, is said.
+        while !found.workers.is_empty() {
+            if let Some(worker) = fresh(&found.workers) {
+                return Ok((found, worker));
+            }
+            let peers = link.receive().await.map_err(gone)?;
+            let Peers { workers } = serde_json::from_slice(&peers.payload).map_err(|error| gone(error.into()))?;
+            found.workers = workers;
+        }
     }
-    Found::deserialize(answer).map_err(|error| gone(error.into()))
+}
+
+#[derive(Deserialize)]
+struct Peers {
+    workers: Vec<Worker>,
 }
 
 struct Work<'w, T> {
@@ -127,9 +194,9 @@ struct Work<'w, T> {
 }
 
 impl<T: FnMut(Given) -> bool> Work<'_, T> {
-    async fn run(&mut self, call: Call, options: &Options, deadline: Option<Instant>) -> Result<(), RemoteError> {
+    async fn run(&mut self, message: &Message, options: &Options, deadline: Option<Instant>) -> Result<(), RemoteError> {
         let within = async |work: &mut Self| {
-            work.ask(call, options).await?;
+            work.ask(message, options).await?;
             work.answer(options.message_bytes_max).await
         };
         let first = match deadline {
@@ -151,9 +218,8 @@ impl<T: FnMut(Given) -> bool> Work<'_, T> {
         self.items(options.message_bytes_max).await
     }
 
-    async fn ask(&mut self, call: Call, options: &Options) -> Result<(), RemoteError> {
-        let flags = if call.kwargs.is_some() { FLAG_KWARGS } else { 0 };
-        let payload = contract::call(FUNCTION, options.timeout_ms, call.args, call.kwargs);
+    async fn ask(&mut self, message: &Message, options: &Options) -> Result<(), RemoteError> {
+        let Message { bind, flags, payload } = message;
         if payload.len() as u64 > options.message_bytes_max {
             let message = format!(
                 "the arguments take {} bytes, and calls.message_bytes_max is {}",
@@ -163,12 +229,12 @@ impl<T: FnMut(Given) -> bool> Work<'_, T> {
             return Err(failure("BIREME_TOO_LARGE", message));
         }
         let lost = |error: io::Error| lost(&format!("the link is over: {error}"), "no");
-        self.link.send(Kind::Bind, 0, 0, 0, &bind(FUNCTION, &call.target, &call.name)).await.map_err(lost)?;
+        self.link.send(Kind::Bind, 0, 0, 0, bind).await.map_err(lost)?;
         let mut pieces = payload.chunks(PAYLOAD_MAX).peekable();
         let mut kind = Kind::Call;
         while let Some(piece) = pieces.next() {
             let end = if pieces.peek().is_none() { FLAG_END } else { 0 };
-            let flags = if kind == Kind::Call { flags | end } else { end };
+            let flags = if kind == Kind::Call { *flags | end } else { end };
             self.link.send(kind, flags, 0, STREAM, piece).await.map_err(lost)?;
             kind = Kind::Data;
         }

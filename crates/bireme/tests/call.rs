@@ -1,7 +1,7 @@
 //! `bireme call` against a worker that answers in every way there is.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -99,6 +99,28 @@ fn the_status_tells_why_there_is_no_result() {
     check(&["./missing.py:f"], 2, "", "the file ./missing.py does not exist");
     check(&["./model.py:f", "hello"], 2, "", "argument 1 is no JSON");
     check(&["--language", "node", "node:os:cpus"], 5, "", "boot.cjs");
+}
+
+#[test]
+fn a_call_that_had_not_begun_goes_to_another_worker() {
+    check(&["./model.py:die_queued_once"], 0, "\"another worker\"\n", "the call had not started; another worker is asked");
+}
+
+#[test]
+fn an_argument_may_come_from_stdin() {
+    let folder = project();
+    for (args, stdin, expected) in [
+        (["./model.py:echo", "1", "-"].as_slice(), "[true]\n", "[1,[true]]\n"),
+        (&["./model.py:echo", "-", "-"], "1", "write - once"),
+        (&["./model.py:echo", "-"], "one", "argument 1 is no JSON"),
+    ] {
+        let mut child = bireme(folder.path(), args).stdin(Stdio::piped()).spawn().unwrap();
+        // Who refuses its arguments reads nothing.
+        let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
+        let output = child.wait_with_output().unwrap();
+        let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        assert!(said[0] == expected || said[1].contains(expected), "{said:?}");
+    }
 }
 
 #[test]

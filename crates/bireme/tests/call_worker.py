@@ -82,6 +82,14 @@ def answer(link, stream, name, payload):
     elif name == "die_queued":
         link.sendall(frame(QUEUED, stream))
         os._exit(9)
+    elif name == "die_queued_once":
+        # Beside the file that is called, the working folder; who comes after finds what is left there.
+        if os.path.exists("died"):
+            link.sendall(frame(RESULT, stream, text("another worker"), END))
+        else:
+            open("died", "w").close()
+            link.sendall(frame(QUEUED, stream))
+            os._exit(9)
     elif name == "nonsense":
         link.sendall(frame(RESULT, stream, b"\xff", END))
     elif name == "stranger":

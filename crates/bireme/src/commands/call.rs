@@ -102,14 +102,26 @@ fn parse(arguments: &CallArguments) -> Result<Call, Stop> {
             ))
         })
     };
+    let stdin = stdin_of(arguments)?;
+    let given = |text| if text == "-" { stdin.as_str() } else { text };
     let args = arguments.args.iter().enumerate();
-    let args = args.map(|(at, text)| read(&format!("argument {}", at + 1), text)).collect::<Result<_, _>>()?;
-    let kwargs = match arguments.kwargs.as_deref().map(|text| read("--kwargs", text)).transpose()? {
+    let args = args.map(|(at, text)| read(&format!("argument {}", at + 1), given(text))).collect::<Result<_, _>>()?;
+    let kwargs = match arguments.kwargs.as_deref().map(|text| read("--kwargs", given(text))).transpose()? {
         None => None,
         Some(Value::Object(kwargs)) => Some(kwargs),
         Some(_) => return Err(Stop::Usage("--kwargs is no JSON object; write --kwargs '{\"top\": 3}'".to_owned())),
     };
     Ok(Call { language, target, name, service: arguments.service.clone(), args, kwargs })
+}
+
+/// Stdin, where `-` stands for an argument or the keywords.
+fn stdin_of(arguments: &CallArguments) -> Result<String, Stop> {
+    let asked = arguments.args.iter().chain(&arguments.kwargs).filter(|text| *text == "-").count();
+    match asked {
+        0 => Ok(String::new()),
+        1 => io::read_to_string(io::stdin().lock()).map_err(|error| Stop::Usage(format!("stdin cannot be read: {error}"))),
+        _ => Err(Stop::Usage("stdin can be one argument only; write - once".to_owned())),
+    }
 }
 
 /// `./model.py:predict`, `numpy:linalg.norm`, `./render.js` (its default export).
