@@ -7,34 +7,33 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use ignore::WalkBuilder;
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use notify::event::{EventKind, ModifyKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 
 use crate::commands::types::walk;
 
-/// Silence after which a batch is complete.
-const QUIET: Duration = Duration::from_millis(100);
 /// Longest wait for that silence: what is written for ever must not hide changes for ever.
 const BATCH_MAX: Duration = Duration::from_secs(2);
-/// Folders that are watched; each takes one of the kernel's watches.
-const FOLDERS_MAX: usize = 8192;
-/// Endings of files whose change matters to a running application. Databases and logs that it writes are not among them.
-const ENDINGS: [&str; 18] = [
-    "py", "js", "mjs", "cjs", "jsx", "ts", "mts", "cts", "tsx", "json", "toml", "yaml", "yml", "html", "jinja", "jinja2", "j2", "sql",
-];
-
 /// Watches the folders for as long as the receiver lives.
 ///
 /// # Errors
-/// When the kernel cannot watch, with what to do about it.
-pub fn watch(roots: Vec<PathBuf>) -> Result<mpsc::Receiver<BTreeSet<PathBuf>>, String> {
+/// When the kernel cannot watch, or a pattern is none, with what to do about it.
+pub fn watch(roots: Vec<PathBuf>, settings: &config::Watch) -> Result<mpsc::Receiver<BTreeSet<PathBuf>>, String> {
     let (events, inbox) = channel();
     let watcher = notify::recommended_watcher(move |event| {
         // The thread below is gone when nobody wants to know any more.
         let _ = events.send(event);
     });
-    let mut watched = Watched { watcher: watcher.map_err(explain)?, folders: HashSet::new() };
+    let mut watched = Watched {
+        watcher: watcher.map_err(explain)?,
+        folders: HashSet::new(),
+        folders_max: settings.folders_max,
+        endings: settings.endings.clone(),
+        ignored: roots.iter().map(|root| ignored(root, &settings.ignore)).collect::<Result<_, _>>()?,
+    };
+    let debounce = settings.debounce;
     for root in roots {
         watched.add(&root)?;
     }
@@ -42,7 +41,7 @@ pub fn watch(roots: Vec<PathBuf>) -> Result<mpsc::Receiver<BTreeSet<PathBuf>>, S
     let (batches, receiver) = mpsc::channel(1);
     std::thread::Builder::new()
         .name("watch".to_owned())
-        .spawn(move || gather(&inbox, &mut watched, &batches))
+        .spawn(move || gather(&inbox, &mut watched, debounce, &batches))
         .map_err(|error| error.to_string())?;
     Ok(receiver)
 }
@@ -50,6 +49,19 @@ pub fn watch(roots: Vec<PathBuf>) -> Result<mpsc::Receiver<BTreeSet<PathBuf>>, S
 struct Watched {
     watcher: RecommendedWatcher,
     folders: HashSet<PathBuf>,
+    folders_max: usize,
+    endings: Vec<String>,
+    /// What the configuration leaves out, for each root.
+    ignored: Vec<Gitignore>,
+}
+
+/// The configuration's patterns, which hold below a root.
+fn ignored(root: &Path, patterns: &[String]) -> Result<Gitignore, String> {
+    let mut builder = GitignoreBuilder::new(root);
+    for pattern in patterns {
+        builder.add_line(None, pattern).map_err(|error| format!("dev.ignore: {pattern:?} is no pattern: {error}"))?;
+    }
+    builder.build().map_err(|error| format!("dev.ignore: {error}"))
 }
 
 impl Watched {
@@ -59,10 +71,15 @@ impl Watched {
             if !entry.file_type().is_some_and(|kind| kind.is_dir()) || self.folders.contains(entry.path()) {
                 continue;
             }
-            if self.folders.len() >= FOLDERS_MAX {
+            if self.is_ignored(entry.path(), true) {
+                continue;
+            }
+            if self.folders.len() >= self.folders_max {
                 return Err(format!(
-                    "{} holds more than {FOLDERS_MAX} folders; name in a .gitignore what is not the project's own",
-                    root.display()
+                    "{} holds more than {} folders; name in a .gitignore or in dev.ignore what is not the project's own, \
+                     or raise dev.folders_max",
+                    root.display(),
+                    self.folders_max
                 ));
             }
             match self.watcher.watch(entry.path(), RecursiveMode::NonRecursive) {
@@ -75,6 +92,17 @@ impl Watched {
             }
         }
         Ok(())
+    }
+
+    /// By the configuration; with all that is within a folder that it leaves out.
+    fn is_ignored(&self, path: &Path, folder: bool) -> bool {
+        let below = self.ignored.iter().filter(|ignored| path.starts_with(ignored.path()));
+        below.into_iter().any(|ignored| ignored.matched_path_or_any_parents(path, folder).is_ignore())
+    }
+
+    /// By its name: source code and configuration, but not what type checkers alone read.
+    fn concerns(&self, path: &Path) -> bool {
+        concerns(&self.endings, path) && !self.is_ignored(path, false)
     }
 }
 
@@ -90,6 +118,7 @@ fn explain(error: notify::Error) -> String {
 fn gather(
     inbox: &Receiver<notify::Result<notify::Event>>,
     watched: &mut Watched,
+    debounce: Duration,
     batches: &mpsc::Sender<BTreeSet<PathBuf>>,
 ) {
     let mut changed = BTreeSet::new();
@@ -98,7 +127,7 @@ fn gather(
         let next = if changed.is_empty() {
             inbox.recv().map_err(|_| RecvTimeoutError::Disconnected)
         } else {
-            inbox.recv_timeout(QUIET)
+            inbox.recv_timeout(debounce)
         };
         match next {
             Ok(Ok(event)) => {
@@ -138,8 +167,8 @@ fn take(event: notify::Event, watched: &mut Watched, changed: &mut BTreeSet<Path
                 tracing::warn!("{why}");
             }
             let files = walk(&path).flatten().filter(|entry| entry.file_type().is_some_and(|kind| kind.is_file()));
-            changed.extend(files.map(|entry| entry.into_path()).filter(|path| concerns(path)));
-        } else if concerns(&path) {
+            changed.extend(files.map(|entry| entry.into_path()).filter(|path| watched.concerns(path)));
+        } else if watched.concerns(&path) {
             watched.folders.remove(&path);
             changed.insert(path);
         } else {
@@ -148,12 +177,12 @@ fn take(event: notify::Event, watched: &mut Watched, changed: &mut BTreeSet<Path
     }
 }
 
-/// By its name: source code and configuration, but not what type checkers alone read.
-fn concerns(path: &Path) -> bool {
+fn concerns(endings: &[String], path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let end = path.extension().and_then(|end| end.to_str()).unwrap_or_default();
     let for_checkers = name.ends_with(".d.ts") || name.ends_with(".d.mts") || name.ends_with(".d.cts") || name.contains(".d.py.");
-    (ENDINGS.contains(&end) && !for_checkers && !name.starts_with('.')) || name == ".env"
+    let source = endings.iter().any(|known| known == end) && !for_checkers && !name.starts_with('.');
+    source || name == ".env" || name == "bireme.toml"
 }
 
 /// Whether git would not ignore it. What is gone was somebody's own, as far as anyone can tell.
@@ -170,6 +199,11 @@ mod tests {
     use super::*;
     use std::fs;
 
+    fn settings(more: &str) -> config::Watch {
+        let text = format!("[service.a]\nnode = \"a.js\"\n[dev]\n{more}");
+        config::Settings::from_toml(&text, Path::new("/srv")).unwrap().watch
+    }
+
     #[test]
     fn sources_count_and_what_only_checkers_read_does_not() {
         for (name, expected) in [
@@ -184,7 +218,7 @@ mod tests {
             (".a.py.swp", false),
             ("a.py~", false),
         ] {
-            assert_eq!(concerns(Path::new(name)), expected, "{name}");
+            assert_eq!(concerns(&settings("").endings, Path::new(name)), expected, "{name}");
         }
     }
 
@@ -194,7 +228,7 @@ mod tests {
         let root = folder.path().canonicalize().unwrap();
         fs::write(root.join(".gitignore"), "generated.py\n").unwrap();
         fs::create_dir_all(root.join("node_modules/x")).unwrap();
-        let mut batches = watch(vec![root.clone()]).unwrap();
+        let mut batches = watch(vec![root.clone()], &settings("")).unwrap();
         fs::write(root.join("generated.py"), "1").unwrap();
         fs::write(root.join("node_modules/x/a.js"), "1").unwrap();
         fs::write(root.join("a.py"), "1").unwrap();
@@ -209,5 +243,22 @@ mod tests {
         fs::remove_file(root.join("a.py")).unwrap();
         let batch = tokio::time::timeout(Duration::from_secs(30), batches.recv()).await.expect("a batch in time");
         assert_eq!(batch, Some(BTreeSet::from([root.join("a.py")])));
+    }
+    #[tokio::test]
+    async fn the_configuration_says_what_is_watched() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        fs::create_dir_all(root.join("made/deep")).unwrap();
+        let said = settings("ignore = [\"made/\", \"*.tmp.tera\"]\nendings = [\"tera\"]\ndebounce = \"1ms\"\nfolders_max = 1\n");
+        let mut batches = watch(vec![root.clone()], &said).unwrap();
+        for name in ["made/deep/a.tera", "b.tmp.tera", "c.py", "d.tera"] {
+            fs::write(root.join(name), "1").unwrap();
+        }
+        let batch = tokio::time::timeout(Duration::from_secs(30), batches.recv()).await.expect("a batch in time");
+        assert_eq!(batch, Some(BTreeSet::from([root.join("d.tera")])));
+        fs::create_dir(root.join("more")).unwrap();
+        let refused = watch(vec![root.clone()], &said).unwrap_err();
+        assert!(refused.contains("more than 1 folders") && refused.contains("dev.folders_max"), "{refused}");
+        assert!(watch(vec![root], &settings("ignore = [\"a{\"]\n")).is_err());
     }
 }

@@ -22,6 +22,8 @@ pub enum Section {
     Calls,
     /// `[static_cache]`
     StaticCache,
+    /// `[dev]`
+    Dev,
     /// `[service.NAME]`
     Service,
     /// `[[route]]`
@@ -30,7 +32,7 @@ pub enum Section {
 
 impl Section {
     /// Every section, in the order of the reference.
-    pub const ALL: [Section; 11] = [
+    pub const ALL: [Section; 12] = [
         Section::Top,
         Section::Service,
         Section::Route,
@@ -42,6 +44,7 @@ impl Section {
         Section::WebSocket,
         Section::Calls,
         Section::StaticCache,
+        Section::Dev,
     ];
 
     /// The key under which it stands in the file; empty for the top.
@@ -56,6 +59,7 @@ impl Section {
             Section::WebSocket => "websocket",
             Section::Calls => "calls",
             Section::StaticCache => "static_cache",
+            Section::Dev => "dev",
             Section::Service => "service",
             Section::Route => "route",
         }
@@ -72,6 +76,7 @@ impl Section {
             Section::Compression => "Compression of responses that the application did not compress.",
             Section::WebSocket => "WebSockets whose frames Bireme reads and writes for the application. Programs that speak the protocol themselves (`ws`, socket.io) have settings of their own.",
             Section::Calls => "Calls of functions from one language to the other.",
+            Section::Dev => "What `bireme dev` watches. Other commands read it, and do nothing with it.",
             Section::StaticCache => "Memory that each front thread spends on hot static files.",
             Section::Service => "An application, and the worker processes that run it.",
             Section::Route => "What is matched, and where it goes. The first match wins.",
@@ -348,6 +353,20 @@ keys! {
             "Largest file that is kept.";
         "revalidate" TIME_OR_ZERO, Is("1s"),
             "How long a file is served before the file system is asked whether it changed.";
+    }
+    Dev {
+        "watch" Kind::Paths, Unset("the folder of `bireme.toml` and those of the services"),
+            "Folders whose files are watched.";
+        "ignore" Kind::Texts, Unset("none"),
+            "Patterns, as in a `.gitignore`, of files and folders that are not watched, beside those that `.gitignore` names.";
+        "endings" Kind::Texts, Is("py,js,mjs,cjs,jsx,ts,mts,cts,tsx,json,toml,yaml,yml,html,jinja,jinja2,j2,sql"),
+            "Endings of the files that are watched, without their dot. `.env` and `bireme.toml` always are.";
+        "debounce" TIME, Is("100ms"),
+            "Silence after which changes are taken up, all as one.";
+        "folders_max" count(1, LARGE), Is("8192"),
+            "Folders that are watched; each takes one of the kernel's watches. With more, `bireme dev` does not start.";
+        "types" Kind::Boolean, Is("true"),
+            "Whether the files of `bireme types` are kept fresh.";
     }
     Service {
         "node" Kind::Path, Unset("required, this or `python`"),

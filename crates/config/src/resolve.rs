@@ -15,7 +15,7 @@ use crate::show::Shown;
 use crate::target;
 use crate::{
     AccessFormat, AccessLog, App, Calls, Compression, Encoding, EventLoop, Interface, Lifespan, Limits, Log, LogFormat,
-    CertificateFiles, LogLevel, QueueFull, Service, Settings, StaticCache, Sticky, Timeouts, Tls, TrustedProxies, WebSocket,
+    CertificateFiles, LogLevel, QueueFull, Service, Settings, StaticCache, Sticky, Timeouts, Tls, TrustedProxies, Watch, WebSocket,
     WebSocketCompression, WhenFull,
     units,
 };
@@ -146,6 +146,7 @@ impl Reader<'_> {
         let websocket = part(Section::WebSocket);
         let calls = part(Section::Calls);
         let static_cache = part(Section::StaticCache);
+        let watch = part(Section::Dev);
         let services = part(Section::Service);
         let file_routes = part(Section::Route);
 
@@ -168,6 +169,7 @@ impl Reader<'_> {
             compression: self.compression(compression),
             websocket: self.websocket(websocket),
             calls: self.calls(calls),
+            watch: self.watch(watch),
             static_cache: self.static_cache(static_cache),
             runtime_dir: top.path("runtime_dir"),
             dev: false,
@@ -383,6 +385,19 @@ impl Reader<'_> {
             shared_bytes_max: values.bytes("shared_bytes_max").unwrap_or_default(),
             start_timeout: values.duration("start_timeout").unwrap_or_default(),
             workers: size(values.count("workers").unwrap_or_default()),
+        }
+    }
+
+    fn watch(&mut self, item: Option<Item>) -> Watch {
+        let values = self.single(Section::Dev, item);
+        let texts = |name| values.texts(name).into_iter().map(|(text, _)| text);
+        Watch {
+            folders: texts("watch").map(PathBuf::from).collect(),
+            ignore: texts("ignore").collect(),
+            endings: texts("endings").map(|end| end.trim_start_matches('.').to_owned()).collect(),
+            debounce: values.duration("debounce").unwrap_or_default(),
+            folders_max: size(values.count("folders_max").unwrap_or_default()),
+            types: values.boolean("types"),
         }
     }
 

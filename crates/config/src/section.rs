@@ -82,7 +82,7 @@ impl Folders<'_> {
 fn unknown(name: &str, heading: &str, section: Section) -> String {
     let names = section.keys().map(|key| key.name);
     let tables = [Section::Tls, Section::Limits, Section::Timeouts, Section::AccessLog, Section::Compression];
-    let tables = tables.iter().map(|section| section.key()).chain(["websocket", "calls", "static_cache", "service", "route"]);
+    let tables = tables.iter().map(|section| section.key()).chain(["websocket", "calls", "static_cache", "dev", "service", "route"]);
     let known: Vec<&str> = if section == Section::Top { names.chain(tables).collect() } else { names.collect() };
     match nearest(name, known.iter().copied()) {
         Some(near) => format!("unknown key \"{name}\" {heading}; did you mean \"{near}\"?"),

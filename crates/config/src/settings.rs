@@ -42,6 +42,8 @@ pub struct Settings {
     pub websocket: WebSocket,
     /// Calls between the languages.
     pub calls: Calls,
+    /// What `bireme dev` watches.
+    pub watch: Watch,
     /// Static files' memory.
     pub static_cache: StaticCache,
     /// Where sockets live; `None` lets the supervisor choose a private folder.
@@ -278,6 +280,23 @@ pub struct StaticCache {
     pub file_bytes_max: usize,
     /// How long a file is served without asking the file system whether it changed.
     pub revalidate: Duration,
+}
+
+/// What `bireme dev` watches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watch {
+    /// Folders; none: those of the configuration file and of the services.
+    pub folders: Vec<PathBuf>,
+    /// Patterns of what is left out, as in a `.gitignore`.
+    pub ignore: Vec<String>,
+    /// Endings of files, without their dot.
+    pub endings: Vec<String>,
+    /// Silence after which changes are taken up.
+    pub debounce: Duration,
+    /// Most folders.
+    pub folders_max: usize,
+    /// Whether what type checkers are told is kept fresh.
+    pub types: bool,
 }
 
 /// An application in one language.

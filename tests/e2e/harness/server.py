@@ -1,4 +1,4 @@
-"""A running `bireme serve`, as a test sees it: its address, its log, its processes, its end."""
+"""A running `bireme serve` or `bireme dev`, as a test sees it: its address, its log, its processes, its end."""
 
 import os
 import re
@@ -40,6 +40,7 @@ class Server:
         arguments: Sequence[str] = (),
         env: dict[str, str] | None = None,
         listen: Sequence[str] = ("127.0.0.1:0",),
+        command: str = "serve",
     ) -> None:
         self.folder = folder
         self.lines: list[str] = []
@@ -51,7 +52,7 @@ class Server:
         environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV" and not name.startswith("BIREME")}
         environment |= {"NEXT_TELEMETRY_DISABLED": "1", "PYTHONDONTWRITEBYTECODE": "1"} | (env or {})
         self.process = subprocess.Popen(
-            [BIREME, "serve", *arguments, *flags],
+            [BIREME, command, *arguments, *flags],
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,

@@ -19,16 +19,18 @@ pub struct Project {
 }
 
 impl Project {
-    /// Watches the configuration's folder and those of the services.
+    /// Watches the folders that the configuration names, or else its own and those of the services.
     pub fn new(settings: &Settings, plan: Plan) -> Result<Project, Stop> {
-        let mut roots = vec![load::home(settings)?];
-        let folders = plan.services.iter().flat_map(|service| &service.folders);
-        roots.extend(folders.cloned());
+        let mut roots = settings.watch.folders.clone();
+        if roots.is_empty() {
+            roots.push(load::home(settings)?);
+            roots.extend(plan.services.iter().flat_map(|service| &service.folders).cloned());
+        }
         roots.iter_mut().for_each(|root| *root = root.canonicalize().unwrap_or_else(|_| root.clone()));
         roots.sort();
         // What is below another is watched with it.
         roots.dedup_by(|inner, outer| inner.starts_with(outer));
-        let project = Project { changes: watch::watch(roots).map_err(Stop::Failed)?, plan };
+        let project = Project { changes: watch::watch(roots, &settings.watch).map_err(Stop::Failed)?, plan };
         project.write_types(settings);
         Ok(project)
     }
@@ -53,6 +55,9 @@ impl Project {
 
     /// Brings the type checkers' files up to date; what cannot be understood will be said by whoever runs it.
     pub fn write_types(&self, settings: &Settings) {
+        if !settings.watch.types {
+            return;
+        }
         let written = Types::of(settings, None).and_then(|types| {
             let stale = types.stale();
             types.write(&stale)?;

@@ -427,6 +427,9 @@ impl Server {
         keep(new.log == old.log, "log_format or log_level");
         keep(new.access_log == old.access_log, "access_log");
         keep(new.metrics_listen == old.metrics_listen, "metrics_listen");
+        // Only development has a use for them, and what is written of types may change at once.
+        let watched = |watch: &config::Watch| config::Watch { types: true, ..watch.clone() };
+        keep(!new.dev || watched(&new.watch) == watched(&old.watch), "what dev watches");
         new.listen.clone_from(&old.listen);
         new.tls.clone_from(&old.tls);
         new.threads = old.threads;
