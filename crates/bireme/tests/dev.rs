@@ -1,15 +1,12 @@
 //! `bireme dev` with real Node programs that are changed while it serves.
 
-use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+mod running;
 
-/// Longest wait for anything; a machine under load is slow, and a test that hangs says nothing.
-const PATIENCE: Duration = Duration::from_secs(60);
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use running::{Server, repository};
 
 const CONFIG: &str = "
 [service.web]
@@ -33,10 +30,7 @@ fn program(answer: &str) -> String {
 /// A project that is served and changed.
 struct Dev {
     folder: tempfile::TempDir,
-    child: Child,
-    lines: Receiver<String>,
-    log: Vec<String>,
-    address: String,
+    server: Server,
 }
 
 impl Dev {
@@ -44,63 +38,29 @@ impl Dev {
         let folder = tempfile::tempdir().unwrap();
         let runtime = folder.path().join("runtime");
         fs::create_dir(&runtime).unwrap();
-        let repository = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
-        std::os::unix::fs::symlink(repository.join("node"), runtime.join("node")).unwrap();
+        std::os::unix::fs::symlink(repository().join("node"), runtime.join("node")).unwrap();
         let project = folder.path().join("project");
         for (path, content) in files {
             write(&project.join(path), content);
         }
         let mut command = Command::new(env!("CARGO_BIN_EXE_bireme"));
-        command.args(["dev", "--listen", "127.0.0.1:0"]).current_dir(&project);
+        command.args(["dev", "--listen", "127.0.0.1:0"]).current_dir(&project).stdin(Stdio::null());
         command.env("BIREME_RUNTIME", runtime).env("BIREME_RUNTIME_DIR", folder.path().join("run"));
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        let (sender, lines) = channel();
-        std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        let mut dev = Dev { folder, child, lines, log: Vec::new(), address: String::new() };
-        let line = dev.wait_for("on http://");
-        let rest = line.split("on http://").nth(1).unwrap();
-        dev.address = rest.split([' ', ';']).next().unwrap().to_owned();
-        dev
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join("project").join(name)
+        // Where a start fails, it listens without being ready.
+        Dev { folder, server: Server::start(&mut command).ready("on http://") }
     }
 
     fn change(&self, name: &str, content: &str) {
-        write(&self.path(name), content);
+        write(&self.folder.path().join("project").join(name), content);
     }
 
     #[track_caller]
     fn wait_for(&mut self, text: &str) -> String {
-        loop {
-            match self.lines.recv_timeout(PATIENCE) {
-                Ok(line) => {
-                    self.log.push(line.clone());
-                    if line.contains(text) {
-                        return line;
-                    }
-                }
-                Err(_) => panic!("the log never says {text:?}:\n{}", self.log.join("\n")),
-            }
-        }
+        self.server.wait_for(text)
     }
 
     fn get(&self, path: &str) -> String {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: test\r\naccept: text/html\r\nconnection: close\r\n\r\n").unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
-        text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or(text)
-    }
-}
-
-impl Drop for Dev {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.server.get(path)
     }
 }
 
@@ -143,7 +103,7 @@ fn what_fails_to_start_is_said_and_the_old_workers_serve_on() {
 fn a_start_that_fails_waits_for_its_repair_and_pages_say_why() {
     let broken = "throw new Error('the database is on holiday');\n";
     let mut dev = Dev::start(&[("bireme.toml", CONFIG), ("web/server.js", broken), ("api/server.js", &program("api"))]);
-    assert!(dev.log.iter().any(|line| line.contains("the database is on holiday")), "{:#?}", dev.log);
+    assert!(dev.server.log.iter().any(|line| line.contains("the database is on holiday")), "{:#?}", dev.server.log);
     let page = dev.get("/");
     assert!(page.contains("<pre>") && page.contains("the database is on holiday"), "{page}");
     dev.change("web/server.js", "module.exports = () => { throw new Error('<no luck>'); };\n");

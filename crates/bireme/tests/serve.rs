@@ -1,17 +1,14 @@
 //! A real server with a real Node program, told what to do by signals and at its control socket.
 
+mod running;
+
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
 
+use running::{Server, body, repository};
 use rustix::process::{Pid, Signal, kill_process};
-
-/// Longest wait for anything; a machine under load is slow, and a test that hangs says nothing.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 const APP: &str = "
 const http = require('http');
@@ -62,85 +59,17 @@ impl Project {
     }
 
     fn serve(&self, args: &[&str]) -> Server {
-        let mut server = self.start(args);
-        let ready = server.wait_for("ready on ");
-        let url = ready.split("ready on ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
-        server.address = url.trim_start_matches("http://").to_owned();
-        server
+        self.start(args).ready("ready on ")
     }
 
     fn start(&self, args: &[&str]) -> Server {
         let mut command = self.bireme(&["serve", "--listen", "127.0.0.1:0", "--threads", "1"]);
-        let mut child = command.args(args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        let (sender, lines) = channel();
-        std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        Server { child, lines, log: Vec::new(), address: String::new() }
+        Server::start(command.args(args))
     }
 }
 
-struct Server {
-    child: Child,
-    lines: Receiver<String>,
-    log: Vec<String>,
-    address: String,
-}
-
-impl Server {
-    #[track_caller]
-    fn wait_for(&mut self, text: &str) -> String {
-        loop {
-            match self.lines.recv_timeout(PATIENCE) {
-                Ok(line) => {
-                    self.log.push(line.clone());
-                    if line.contains(text) {
-                        return line;
-                    }
-                }
-                Err(_) => panic!("the log never says {text:?}:\n{}", self.log.join("\n")),
-            }
-        }
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    /// Waits for the end; the exit status.
-    fn end(&mut self) -> Option<i32> {
-        while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
-            self.log.push(line);
-        }
-        self.child.wait().unwrap().code()
-    }
-
-    fn connect(&self, path: &str) -> TcpStream {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").unwrap();
-        stream
-    }
-
-    fn get(&self, path: &str) -> String {
-        body(self.connect(path))
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn body(mut stream: TcpStream) -> String {
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or(text)
-}
-
-fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap()
+fn signal(server: &Server, signal: Signal) {
+    kill_process(Pid::from_child(&server.child), signal).unwrap();
 }
 
 fn stdout(output: &Output) -> String {
@@ -154,7 +83,7 @@ fn a_program_is_served_and_what_it_prints_is_logged() {
     let mut server = project.serve(&["./server.js", "--workers", "1"]);
     assert_eq!(server.get("/"), "hello");
     assert!(server.log.iter().any(|line| line.ends_with("[server#1] the program speaks")), "{:#?}", server.log);
-    server.signal(Signal::TERM);
+    signal(&server, Signal::TERM);
     assert_eq!(server.end(), Some(0), "{:#?}", server.log);
     assert_eq!(fs::read_dir(project.path("run")).unwrap().count(), 0, "the runtime folder is left clean");
 }
@@ -163,7 +92,7 @@ fn a_program_is_served_and_what_it_prints_is_logged() {
 fn the_log_in_json_is_json() {
     let project = Project::new(&[("server.js", APP)]);
     let mut server = project.serve(&["./server.js", "--workers", "1", "--log-format", "json"]);
-    server.signal(Signal::INT);
+    signal(&server, Signal::INT);
     server.end();
     let lines: Vec<serde_json::Value> = server.log.iter().map(|line| serde_json::from_str(line).expect(line)).collect();
     let printed = lines.iter().find(|line| line["message"] == "the program speaks").expect("the program's line");
@@ -180,7 +109,7 @@ fn a_drain_waits_for_requests() {
     // The first request is with the worker when the second, on the same thread, has been answered.
     let slow = server.connect("/slow");
     assert_eq!(server.get("/"), "hello");
-    server.signal(Signal::TERM);
+    signal(&server, Signal::TERM);
     assert_eq!(body(slow), "at last");
     assert_eq!(server.end(), Some(0), "{:#?}", server.log);
 }
@@ -200,15 +129,15 @@ fn a_drain_ends_at_its_deadline_and_at_a_second_signal() {
     };
     let mut server = project.serve(&["./server.js", "--workers", "1", "--set", "timeouts.drain=100ms"]);
     let _open = begun(&server);
-    server.signal(Signal::TERM);
+    signal(&server, Signal::TERM);
     server.wait_for("1 connections were still busy after 100ms and are cut");
     assert_eq!(server.end(), Some(0), "{:#?}", server.log);
 
     let mut server = project.serve(&["./server.js", "--workers", "1"]);
     let _open = begun(&server);
-    server.signal(Signal::INT);
+    signal(&server, Signal::INT);
     server.wait_for("draining");
-    server.signal(Signal::INT);
+    signal(&server, Signal::INT);
     assert_eq!(server.end(), Some(130), "{:#?}", server.log);
 }
 
@@ -239,7 +168,7 @@ fn a_reload_brings_new_code_and_settings_and_keeps_the_old_where_they_fail() {
 
     project.write("server.js", APP);
     project.write("bireme.toml", &format!("log_level = \"debug\"\n{}", config("four")));
-    server.signal(Signal::HUP);
+    signal(&server, Signal::HUP);
     server.wait_for("a change of log_format or log_level takes a restart; the old value stays");
     server.wait_for("reloaded in");
     assert_eq!(server.get("/"), "four");
