@@ -27,7 +27,10 @@ pub fn run(places: &Places, arguments: &[String]) -> anyhow::Result<ExitCode> {
     write(&data, &format!("{}\n", reduced(&text)?))?;
     let summary = places.target.join("node-vs-python-summary.md");
     for (from, out) in [(&measured, docs.join("node-vs-python.html")), (&data, summary.clone())] {
-        run_loud(&format!("write {}", places.short(&out)), Command::new(&bireme).args(["compare", "report"]).arg(from).arg("--out").arg(out))?;
+        run_loud(
+            &format!("write {}", places.short(&out)),
+            Command::new(&bireme).args(["compare", "report"]).arg(from).arg("--out").arg(out),
+        )?;
     }
     let table = std::fs::read_to_string(&summary).context("could not read the summary")?;
     let prose = std::fs::read_to_string(&article).with_context(|| format!("could not read {}", article.display()))?;
@@ -87,7 +90,8 @@ mod tests {
     fn data_for_the_article_hold_no_launches() {
         let text = r#"{"folder":"/home/me","comparisons":[{"launches":[1],"curves":[2],"note":"n","measures":[3]}]}"#;
         let value: Value = serde_json::from_str(&reduced(text).unwrap()).unwrap();
-        let expected = serde_json::json!({"folder": ".", "comparisons": [{"launches": [], "curves": [], "note": null, "measures": [3]}]});
+        let expected =
+            serde_json::json!({"folder": ".", "comparisons": [{"launches": [], "curves": [], "note": null, "measures": [3]}]});
         assert_eq!(value, expected);
     }
 }

@@ -19,7 +19,15 @@ pub fn run(places: &Places, arguments: &[String]) -> anyhow::Result<ExitCode> {
     let python = tools::python(places)?;
     let venv = prepare::venv(places, "bench-python", &python, &bench.join("python/requirements.txt"))?;
     let mut command = Command::new(venv.join("bin/python"));
-    command.arg("-u").arg(bench.join("run.py")).arg("--bireme").arg(bireme).arg("--sockets-load").arg(sockets).arg("--node-modules").arg(modules);
+    command
+        .arg("-u")
+        .arg(bench.join("run.py"))
+        .arg("--bireme")
+        .arg(bireme)
+        .arg("--sockets-load")
+        .arg(sockets)
+        .arg("--node-modules")
+        .arg(modules);
     for (program, package) in DEBIAN {
         command.arg(format!("--{program}")).arg(tools::debian(places, program, package)?);
     }

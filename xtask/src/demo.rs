@@ -29,10 +29,11 @@ In a few seconds, try:
 
   1. open http://{address}/ and draw a digit
   2. curl http://{address}/api/health                  Python's answer, through the same port
-  3. pkill -9 -f launch.py ; curl http://{address}/    kill Python's workers: the page stays, and they come back
+  3. {} status    names the workers: kill -9 one, and the page stays, and it comes back
 
 Ctrl-C stops it.
-"
+",
+        bireme.display()
     ));
     let mut command = Command::new(&bireme);
     command.args(["serve", "--listen", address]).current_dir(digits);

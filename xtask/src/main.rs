@@ -33,7 +33,7 @@ Chores:
   bench [ARGS…]           Measure Bireme against its peers; writes bench/results/ (see bench --help)
   article [ARGS…]         Measure the suite (two hours) and write what docs/node-vs-python.md rests on from that;
                           --from COMPARE.JSON takes an earlier run
-  tidy                    Check the crates' dependency directions and the rule about unsafe code
+  tidy                    Check the crates' dependency directions, the rule about unsafe code, format and lints
   prepare                 Only install what demo and test need
 
 Environment:

@@ -49,11 +49,7 @@ fn compile(places: &Places) -> anyhow::Result<Vec<PathBuf>> {
     for (package, _) in NATIVE {
         command.args(["--package", package]);
     }
-    command
-        .arg("--message-format=json-render-diagnostics")
-        .current_dir(&places.root)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped());
+    command.arg("--message-format=json-render-diagnostics").current_dir(&places.root).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = command.spawn().context("could not run cargo build")?;
     let mut built: [Option<PathBuf>; NATIVE.len()] = Default::default();
     if let Some(messages) = child.stdout.take() {
@@ -133,8 +129,7 @@ fn copy_tree(from: &Path, to: &Path) -> anyhow::Result<()> {
         if entry.file_type()?.is_dir() {
             copy_tree(&entry.path(), &to.join(&name))?;
         } else {
-            fs::copy(entry.path(), to.join(&name))
-                .with_context(|| format!("could not copy {}", entry.path().display()))?;
+            fs::copy(entry.path(), to.join(&name)).with_context(|| format!("could not copy {}", entry.path().display()))?;
         }
     }
     Ok(())

@@ -23,15 +23,10 @@ impl Places {
             .args(["metadata", "--no-deps", "--format-version", "1"])
             .output()
             .context("could not run cargo metadata")?;
-        anyhow::ensure!(
-            output.status.success(),
-            "cargo metadata failed:\n{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        anyhow::ensure!(output.status.success(), "cargo metadata failed:\n{}", String::from_utf8_lossy(&output.stderr));
         let metadata: Value = serde_json::from_slice(&output.stdout).context("cargo metadata is not JSON")?;
-        let folder = |key: &str| {
-            metadata[key].as_str().map(PathBuf::from).with_context(|| format!("cargo metadata has no {key}"))
-        };
+        let folder =
+            |key: &str| metadata[key].as_str().map(PathBuf::from).with_context(|| format!("cargo metadata has no {key}"));
         Ok(Places { root: folder("workspace_root")?, target: folder("target_directory")?, metadata })
     }
 

@@ -63,12 +63,7 @@ pub fn venv(places: &Places, name: &str, python: &Path, requirements: &Path) -> 
 
 /// Runs `make` in `folder` unless it has run since one of `inputs` changed: for builds of an application
 /// (`next build`).
-pub fn built(
-    places: &Places,
-    name: &str,
-    inputs: &[&Path],
-    make: impl FnOnce() -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
+pub fn built(places: &Places, name: &str, inputs: &[&Path], make: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
     let key = fingerprint(inputs, "")?;
     let place = places.prepared().join(name);
     if !is_stamped(&place, &key) {

@@ -1,13 +1,14 @@
-//! `cargo xtask tidy`: what STYLE.md says of the crates, checked against cargo's own view of them.
+//! `cargo xtask tidy`: what STYLE.md says of the crates, checked against cargo's own view of them; then rustfmt and clippy.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::Context;
 use serde_json::Value;
 
-use crate::places::Places;
-use crate::steps::say;
+use crate::places::{Places, cargo};
+use crate::steps::{run_loud, say};
 
 /// A crate of ours and the crates of ours that it may depend on; the layers of STYLE.md. A crate that is not
 /// named here is an error, so that a new one gets its place on purpose.
@@ -56,6 +57,30 @@ pub fn check(places: &Places) -> anyhow::Result<()> {
     }
     anyhow::ensure!(faults.is_empty(), "{} finding(s); the rules are in xtask/src/tidy.rs", faults.len());
     say("✓ tidy: dependency directions and unsafe code are as they should be");
+    lint(places)
+}
+
+/// rustfmt and clippy, of the Rust version that the project names: another one has other opinions.
+fn lint(places: &Places) -> anyhow::Result<()> {
+    let wanted = places.metadata["packages"][0]["rust_version"].as_str().unwrap_or_default();
+    let rust = Command::new("rustc").arg("--version").current_dir(&places.root).output();
+    let version = rust.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    if !version.starts_with(&format!("rustc {wanted}")) {
+        say(&format!("- rustfmt and clippy are left out: they are for Rust {wanted}, and this is {}", version.trim()));
+        return Ok(());
+    }
+    let chores: [(&str, &[&str]); 2] = [
+        ("fmt", &["--all", "--", "--check"]),
+        ("clippy", &["--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"]),
+    ];
+    for (chore, arguments) in chores {
+        let there = Command::new(cargo()).args([chore, "--version"]).output().is_ok_and(|output| output.status.success());
+        if !there {
+            say(&format!("- cargo {chore} is not installed and is left out"));
+            continue;
+        }
+        run_loud(&format!("cargo {chore}"), Command::new(cargo()).arg(chore).args(arguments).current_dir(&places.root))?;
+    }
     Ok(())
 }
 

@@ -32,12 +32,7 @@ pub fn node() -> anyhow::Result<(PathBuf, PathBuf)> {
     let node = require("node", advice)?;
     let version = output(Command::new(&node).arg("--version"))?;
     let major = version.trim().trim_start_matches('v').split('.').next().and_then(|m| m.parse::<u32>().ok());
-    anyhow::ensure!(
-        major.is_some_and(|m| m >= 20),
-        "{} is {}, too old; {advice}",
-        node.display(),
-        version.trim()
-    );
+    anyhow::ensure!(major.is_some_and(|m| m >= 20), "{} is {}, too old; {advice}", node.display(), version.trim());
     Ok((node, require("npm", advice)?))
 }
 

@@ -83,18 +83,21 @@ async fn broadcast(address: &str, path: &str, sockets: usize, seconds: f64, byte
     let delivered = Rc::new(Cell::new(0usize));
     let mut clients = open(address, path, sockets).await?;
     let mut sender = clients.swap_remove(0);
-    let tasks: Vec<_> = clients.into_iter().map(|mut client| {
-        let delivered = delivered.clone();
-        tokio::task::spawn_local(async move {
-            loop {
-                // Read before it is added to: other sockets count meanwhile.
-                let heard = client.receive().await?;
-                delivered.set(delivered.get() + heard);
-            }
-            #[allow(unreachable_code, reason = "says what an error is")]
-            Ok::<(), std::io::Error>(())
+    let tasks: Vec<_> = clients
+        .into_iter()
+        .map(|mut client| {
+            let delivered = delivered.clone();
+            tokio::task::spawn_local(async move {
+                loop {
+                    // Read before it is added to: other sockets count meanwhile.
+                    let heard = client.receive().await?;
+                    delivered.set(delivered.get() + heard);
+                }
+                #[allow(unreachable_code, reason = "says what an error is")]
+                Ok::<(), std::io::Error>(())
+            })
         })
-    }).collect();
+        .collect();
     let frame = client::frame(bytes);
     let mut sent = std::collections::VecDeque::new();
     let mut took = Vec::new();

@@ -152,8 +152,7 @@ fn question(language: Language, target: &Target, service: Option<&str>) -> Json 
 /// Waits for a worker that has not been tried. The link stays open no longer than that.
 async fn resolve(access: &Access, question: &Json, tried: &[PathBuf]) -> Result<(Found, Worker), RemoteError> {
     let gone = |error: io::Error| failure("BIREME_NO_BROKER", format!("the broker cannot be reached: {error}"));
-    let hello =
-        json!({ "token": access.token, "link": "broker", "from": "bireme call", "pid": std::process::id() });
+    let hello = json!({ "token": access.token, "link": "broker", "from": "bireme call", "pid": std::process::id() });
     // The first is as good as any: nobody else calls.
     let fresh = |workers: &[Worker]| workers.iter().find(|worker| !tried.contains(&worker.path)).cloned();
     loop {
@@ -162,8 +161,7 @@ async fn resolve(access: &Access, question: &Json, tried: &[PathBuf]) -> Result<
         let frame = link.receive().await.map_err(gone)?;
         let answer: Json = serde_json::from_slice(&frame.payload).map_err(|error| gone(error.into()))?;
         if let Some(error) = answer.get("error") {
-            let Refusal { code, mut message, hint } =
-                Refusal::deserialize(error).map_err(|error| gone(error.into()))?;
+            let Refusal { code, mut message, hint } = Refusal::deserialize(error).map_err(|error| gone(error.into()))?;
             if !hint.is_empty() {
                 message = format!("{message}\n{hint}");
             }

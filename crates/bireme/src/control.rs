@@ -140,7 +140,8 @@ impl Server {
         match (servers.pop(), servers.is_empty(), running.is_empty()) {
             (Some(server), true, _) => Ok(server),
             (_, _, true) => Err(Stop::Failed(
-                "no server of yours is running; if one was started with a runtime_dir of its own, name it by --runtime-dir".to_owned(),
+                "no server of yours is running; if one was started with a runtime_dir of its own, name it by --runtime-dir"
+                    .to_owned(),
             )),
             (None, _, _) => Err(Stop::Failed(format!("no running server is meant by this; there are:\n{running}"))),
             (Some(_), ..) => {
@@ -194,9 +195,7 @@ impl Wanted {
     fn is(&self, status: &Value) -> bool {
         let same = |wanted: Option<&str>, found: &Value| wanted.is_none_or(|wanted| found.as_str() == Some(wanted));
         let listens = |wanted: &str| {
-            texts(&status["listen"])
-                .iter()
-                .any(|address| address.split("://").last() == Some(wanted) || *address == wanted)
+            texts(&status["listen"]).iter().any(|address| address.split("://").last() == Some(wanted) || *address == wanted)
         };
         self.pid.is_none_or(|pid| status["pid"] == pid)
             && same(self.config.as_deref().and_then(Path::to_str), &status["config"])
@@ -224,8 +223,7 @@ fn base(arguments: &ServerArguments) -> Option<PathBuf> {
 }
 
 fn ask(folder: &Path, request: Request, timeout: Option<Duration>) -> Result<Value, Stop> {
-    let failed =
-        |error: io::Error| Stop::Failed(format!("the server at {} does not answer: {error}", folder.display()));
+    let failed = |error: io::Error| Stop::Failed(format!("the server at {} does not answer: {error}", folder.display()));
     let exchange = || -> io::Result<Vec<u8>> {
         let mut stream = UnixStream::connect(folder.join(SOCKET))?;
         stream.set_read_timeout(timeout)?;

@@ -56,9 +56,7 @@ fn resolve(arguments: &ServeArguments, purpose: Use) -> Result<Resolved, Stop> {
     let passed_over = sources.file.is_none() && sources.current.join(FILE_NAME).is_file();
     let mut resolved = config::resolve(&sources).map_err(|errors| Stop::Usage(errors.to_string()))?;
     if passed_over {
-        let what = format!(
-            "{FILE_NAME} is not read, since applications are named; add --config {FILE_NAME} to use it as well"
-        );
+        let what = format!("{FILE_NAME} is not read, since applications are named; add --config {FILE_NAME} to use it as well");
         resolved.warnings.push(Mistake { place: None, what });
     }
     Ok(resolved)
@@ -163,10 +161,5 @@ fn flags(arguments: &ServeArguments) -> Result<Flags, Stop> {
         };
         values.push(flag(&format!("--set {key}"), key, vec![value.to_owned()]));
     }
-    Ok(Flags {
-        values,
-        targets: arguments.targets.clone(),
-        args: arguments.args.clone(),
-        routes: arguments.route.clone(),
-    })
+    Ok(Flags { values, targets: arguments.targets.clone(), args: arguments.args.clone(), routes: arguments.route.clone() })
 }

@@ -150,7 +150,9 @@ impl Collector for Snapshot {
         counters(out, "response_body", "Bytes of responses' bodies", Some(&Unit::Bytes), bytes)?;
         self.durations(out)?;
 
-        let workers = || self.services.iter().flat_map(|s| s.workers.iter().map(|w| (vec![("service", &*s.name), ("worker", &*w.name)], w)));
+        let workers = || {
+            self.services.iter().flat_map(|s| s.workers.iter().map(|w| (vec![("service", &*s.name), ("worker", &*w.name)], w)))
+        };
         let services = || self.services.iter().map(|service| (vec![("service", &*service.name)], service));
         let wanted = services().map(|(labels, service)| (labels, service.wanted as i64));
         gauges(out, "workers_wanted", "Workers that the settings ask for", None, wanted)?;

@@ -94,11 +94,7 @@ fn check_finds_what_only_the_file_system_and_the_whole_show() {
 
 #[test]
 fn config_show_says_where_values_come_from() {
-    check_cli(
-        "config-show",
-        &[("bireme.toml", WEB), ("server.js", "")],
-        &["config", "show", "--workers", "3", "--threads", "2"],
-    );
+    check_cli("config-show", &[("bireme.toml", WEB), ("server.js", "")], &["config", "show", "--workers", "3", "--threads", "2"]);
 }
 
 #[test]

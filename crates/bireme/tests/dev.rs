@@ -72,7 +72,8 @@ fn write(path: &Path, content: &str) {
 
 #[test]
 fn a_change_gives_its_service_new_workers_and_leaves_the_others_alone() {
-    let mut dev = Dev::start(&[("bireme.toml", CONFIG), ("web/server.js", &program("first")), ("api/server.js", &program("api"))]);
+    let mut dev =
+        Dev::start(&[("bireme.toml", CONFIG), ("web/server.js", &program("first")), ("api/server.js", &program("api"))]);
     let api = dev.get("/api/");
     assert!(dev.get("/").starts_with("first ") && api.starts_with("api "));
     dev.change("web/server.js", &program("second"));
@@ -88,7 +89,8 @@ fn a_change_gives_its_service_new_workers_and_leaves_the_others_alone() {
 
 #[test]
 fn what_fails_to_start_is_said_and_the_old_workers_serve_on() {
-    let mut dev = Dev::start(&[("bireme.toml", CONFIG), ("web/server.js", &program("first")), ("api/server.js", &program("api"))]);
+    let mut dev =
+        Dev::start(&[("bireme.toml", CONFIG), ("web/server.js", &program("first")), ("api/server.js", &program("api"))]);
     let before = dev.get("/");
     dev.change("web/server.js", "this is no JavaScript\n");
     dev.wait_for("the reload failed");

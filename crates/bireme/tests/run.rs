@@ -182,10 +182,9 @@ fn a_script_ends_with_the_bireme_that_runs_it() {
 #[test]
 fn what_cannot_be_run_is_said() {
     let folder = project(&[("notes.txt", "")]);
-    for (args, expected) in [
-        (["run", "missing.py"], "the program missing.py does not exist"),
-        (["run", "notes.txt"], "its name ends neither in .js"),
-    ] {
+    for (args, expected) in
+        [(["run", "missing.py"], "the program missing.py does not exist"), (["run", "notes.txt"], "its name ends neither in .js")]
+    {
         let output = bireme(folder.path(), &args).stderr(Stdio::piped()).output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{stderr}");

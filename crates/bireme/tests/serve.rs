@@ -47,10 +47,7 @@ impl Project {
     fn bireme(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bireme"));
         command.args(args).current_dir(self.folder.path());
-        command
-            .env("BIREME_RUNTIME", self.path("runtime"))
-            .env("BIREME_RUNTIME_DIR", self.path("run"))
-            .stdin(Stdio::null());
+        command.env("BIREME_RUNTIME", self.path("runtime")).env("BIREME_RUNTIME_DIR", self.path("run")).stdin(Stdio::null());
         command
     }
 
@@ -143,9 +140,8 @@ fn a_drain_ends_at_its_deadline_and_at_a_second_signal() {
 
 #[test]
 fn a_reload_brings_new_code_and_settings_and_keeps_the_old_where_they_fail() {
-    let config = |greeting: &str| {
-        format!("[service.web]\nnode = \"server.js\"\nworkers = 1\nenv = {{ GREETING = \"{greeting}\" }}\n")
-    };
+    let config =
+        |greeting: &str| format!("[service.web]\nnode = \"server.js\"\nworkers = 1\nenv = {{ GREETING = \"{greeting}\" }}\n");
     let project = Project::new(&[("server.js", APP), ("bireme.toml", &config("one"))]);
     let mut server = project.serve(&[]);
     assert_eq!(server.get("/"), "one");
@@ -176,8 +172,7 @@ fn a_reload_brings_new_code_and_settings_and_keeps_the_old_where_they_fail() {
 
 #[test]
 fn status_tells_running_servers_apart() {
-    let project =
-        Project::new(&[("server.js", APP), ("bireme.toml", "[service.web]\nnode = \"server.js\"\nworkers = 2\n")]);
+    let project = Project::new(&[("server.js", APP), ("bireme.toml", "[service.web]\nnode = \"server.js\"\nworkers = 2\n")]);
     let first = project.serve(&[]);
     let status: serde_json::Value = serde_json::from_str(&stdout(&project.run(&["status", "--json"]))).unwrap();
     assert_eq!(status["pid"], first.child.id());

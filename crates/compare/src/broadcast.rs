@@ -13,16 +13,16 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use crate::document::{Axis, Comparison, Criterion, Curve, Distribution, Equality, Launch, Series, Settings, Side, Unit};
 use crate::document::Outcome as Answers;
+use crate::document::{Axis, Comparison, Criterion, Curve, Distribution, Equality, Launch, Series, Settings, Side, Unit};
 use crate::equality::{Answer, Comparer, Likeness};
 use crate::functions::QUANTILES;
 use crate::routes::describe;
 use crate::server::{Server, ServerLauncher};
-use crate::subject::Subject;
 use crate::statistics::change_points::warm_up;
 use crate::statistics::order::{self, Which};
 use crate::statistics::{mean, median, quantile_sorted};
+use crate::subject::Subject;
 use crate::{Cancel, Outcome, Progress, Watch, measures, processes};
 
 /// Points kept of a launch's warm-up, to draw it.
@@ -77,13 +77,23 @@ pub fn compare(broadcast: &Broadcast, settings: &Settings, cancel: &Cancel, watc
     Outcome { comparison, stopped }
 }
 
-fn all(broadcast: &Broadcast, settings: &Settings, comparison: &mut Comparison, cancel: &Cancel, watch: Watch) -> Result<(), String> {
+fn all(
+    broadcast: &Broadcast,
+    settings: &Settings,
+    comparison: &mut Comparison,
+    cancel: &Cancel,
+    watch: Watch,
+) -> Result<(), String> {
     let began = Instant::now();
     let orders = order::blocks(settings.blocks, settings.seed);
     let launches = orders.len() * 4;
     let mut say = |stage: String, done: usize| {
         let left_seconds = (launches - done) as f64 * (settings.launch_seconds + 1.0);
-        watch(Progress { stage: format!("{}: {stage}", broadcast.subject.name), done: done as f64 / launches as f64, left_seconds });
+        watch(Progress {
+            stage: format!("{}: {stage}", broadcast.subject.name),
+            done: done as f64 / launches as f64,
+            left_seconds,
+        });
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
     say("comparing what is heard".to_owned(), 0);
@@ -285,8 +295,14 @@ impl Members {
 fn curves(broadcast: &Broadcast, launches: &[Launch], traces: &[(Which, Trace)]) -> Vec<Curve> {
     let seconds = |title: &str, logarithmic| Axis { title: title.to_owned(), unit: Unit::Seconds, logarithmic };
     let even = |title: &str, unit| Axis { title: title.to_owned(), unit, logarithmic: false };
-    let curve = |id: &str, title: &str, criterion, x, y, series| {
-        Curve { id: id.to_owned(), title: title.to_owned(), criterion, x, y, series, remark: None }
+    let curve = |id: &str, title: &str, criterion, x, y, series| Curve {
+        id: id.to_owned(),
+        title: title.to_owned(),
+        criterion,
+        x,
+        y,
+        series,
+        remark: None,
     };
     let mut distribution = Vec::new();
     let (mut latency, mut memory) = (Vec::new(), Vec::new());
@@ -300,14 +316,25 @@ fn curves(broadcast: &Broadcast, launches: &[Launch], traces: &[(Which, Trace)])
             distribution.push(Series { side: side.clone(), label: String::new(), points });
         }
         for (number, (_, trace)) in traces.iter().filter(|trace| trace.0 == which).take(2).enumerate() {
-            let series = |points: &Vec<(f64, f64)>| Series { side: side.clone(), label: format!("launch {}", number + 1), points: points.clone() };
+            let series = |points: &Vec<(f64, f64)>| Series {
+                side: side.clone(),
+                label: format!("launch {}", number + 1),
+                points: points.clone(),
+            };
             latency.push(series(&trace.latency));
             memory.push(series(&trace.memory));
         }
     }
     let since = || seconds("since the first message", false);
     vec![
-        curve("latency_distribution", "Latency by quantile", Criterion::Performance, even("quantile", Unit::Ratio), seconds("latency", true), distribution),
+        curve(
+            "latency_distribution",
+            "Latency by quantile",
+            Criterion::Performance,
+            even("quantile", Unit::Ratio),
+            seconds("latency", true),
+            distribution,
+        ),
         curve("warm_up", "Warm-up", Criterion::Performance, since(), seconds("latency", true), latency),
         curve("memory_over_time", "Memory over time", Criterion::Memory, since(), even("memory", Unit::Bytes), memory),
     ]

@@ -16,7 +16,9 @@ const RATE_FACTOR_MAX: f64 = 1.1;
 pub fn render(old: &Document, new: &Document, confidence: f64) -> String {
     let mut out = String::new();
     if old.machine.cpu != new.machine.cpu || old.machine.cores != new.machine.cores {
-        out.push_str("these runs are from different machines: only what changed alike on both sides says something of the code\n");
+        out.push_str(
+            "these runs are from different machines: only what changed alike on both sides says something of the code\n",
+        );
     }
     for comparison in &new.comparisons {
         let Some(before) = old.comparisons.iter().find(|other| other.name == comparison.name) else {
@@ -129,6 +131,9 @@ mod tests {
         let expected = "python latency_p50@780 requests/s, 50% of the smaller capacity (before: 800 requests/s, 50% of the smaller capacity): ";
         assert!(near.contains(expected) && !near.contains("not measured alike"), "{near}");
         let far = render(&at(800), &at(1_600), 0.95);
-        assert!(far.contains("not measured alike before: latency_p50@1600 requests/s") && !far.contains("python latency_p50@"), "{far}");
+        assert!(
+            far.contains("not measured alike before: latency_p50@1600 requests/s") && !far.contains("python latency_p50@"),
+            "{far}"
+        );
     }
 }

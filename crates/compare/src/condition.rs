@@ -1,8 +1,8 @@
 //! `--fail-if 'python.p99 > 1.2 * node.p99'`: a condition that is judged by intervals. Pure.
 
 use crate::document::{Comparison, Measure, Unit};
-use crate::statistics::effect::t_interval;
 use crate::measures;
+use crate::statistics::effect::t_interval;
 
 /// A condition under which a run fails.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,7 +47,8 @@ impl Condition {
     /// # Errors
     /// What is wrong, and how one is written.
     pub fn parse(text: &str) -> Result<Condition, String> {
-        let wrong = |why: String| format!("{text:?}: {why}; write SIDE.MEASURE > [NUMBER *] SIDE.MEASURE, or a number such as 50ms");
+        let wrong =
+            |why: String| format!("{text:?}: {why}; write SIDE.MEASURE > [NUMBER *] SIDE.MEASURE, or a number such as 50ms");
         let at = text.find(['<', '>']).ok_or_else(|| wrong("neither < nor > is in it".to_owned()))?;
         let (left, rest) = text.split_at(at);
         let greater = rest.starts_with('>');
@@ -211,7 +212,9 @@ mod tests {
         let judge = |text: &str| Condition::parse(text).unwrap().judge(&document.comparisons, 0.95);
         assert_eq!(judge("node.throughput > 1/s"), Judgement::Holds);
         assert_eq!(judge("node.throughput < 1/s"), Judgement::Fails);
-        for unknown in ["node.throughput < 1000000000/s", "node.throughput > 1000000000/s", "python.throughput < 0.9 * node.throughput"] {
+        for unknown in
+            ["node.throughput < 1000000000/s", "node.throughput > 1000000000/s", "python.throughput < 0.9 * node.throughput"]
+        {
             assert!(matches!(judge(unknown), Judgement::Unmeasured(_)), "{unknown}");
         }
     }

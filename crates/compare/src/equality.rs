@@ -271,7 +271,12 @@ mod tests {
     }
 
     /// Runs `left` and `right` over numbered answers, each asked twice, and returns `path class` lines.
-    fn check(count: u64, likeness: Likeness, left: impl Fn(u64) -> Value, right: impl Fn(u64) -> Value) -> (Outcome, Vec<String>) {
+    fn check(
+        count: u64,
+        likeness: Likeness,
+        left: impl Fn(u64) -> Value,
+        right: impl Fn(u64) -> Value,
+    ) -> (Outcome, Vec<String>) {
         let mut comparer = Comparer::new(likeness);
         for n in 0..count {
             let [l, l2, r, r2] = [left(2 * n), left(2 * n + 1), right(2 * n), right(2 * n + 1)].map(answer);
@@ -326,7 +331,9 @@ mod tests {
 
     #[test]
     fn examples_of_traffic_hold_no_secrets() {
-        let of = |token: &str| answer(json!({ "user": { "token": token, "name": "n" }, "html": format!("<input name=csrf value={token}>") }));
+        let of = |token: &str| {
+            answer(json!({ "user": { "token": token, "name": "n" }, "html": format!("<input name=csrf value={token}>") }))
+        };
         let (left, right) = (of("left-secret"), of("right-secret"));
         let found = |mut comparer: Comparer| {
             comparer.add("GET /", [&left, &left], [&right, &right]);

@@ -40,7 +40,14 @@ pub struct Seen {
 ///
 /// # Errors
 /// When it does not start or answer.
-pub fn look(side: &Side, service: &str, launcher: &ServerLauncher, requests: &[Request], timeout: Duration, cancel: &Cancel) -> Result<Seen, String> {
+pub fn look(
+    side: &Side,
+    service: &str,
+    launcher: &ServerLauncher,
+    requests: &[Request],
+    timeout: Duration,
+    cancel: &Cancel,
+) -> Result<Seen, String> {
     let server = Server::start(launcher, cancel)?;
     // Further workers tell that they are ready a moment later; that is no request's line.
     std::thread::sleep(LINES_AFTER);
@@ -70,7 +77,8 @@ pub fn look(side: &Side, service: &str, launcher: &ServerLauncher, requests: &[R
 /// Whether a Python finds a module; `None` if it cannot be asked.
 pub fn has_module(python: &str, module: &str) -> Option<bool> {
     let code = format!("import importlib.util, sys; sys.exit(importlib.util.find_spec('{module}') is None)");
-    let status = Command::new(python).args(["-c", &code]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let status =
+        Command::new(python).args(["-c", &code]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     match status.ok()?.code()? {
         0 => Some(true),
         1 => Some(false),
@@ -90,7 +98,12 @@ pub fn judge(seen: [&Seen; 2]) -> Vec<Finding> {
         }
         if one.log.contains(PLAIN_LOOP_NOTE) {
             let advice = "install uvloop in its environment, and leave its section's event_loop at \"auto\"";
-            say(Severity::Warning, Some(one), "it runs on asyncio's own loop, as uvloop is missing or turned off".to_owned(), advice);
+            say(
+                Severity::Warning,
+                Some(one),
+                "it runs on asyncio's own loop, as uvloop is missing or turned off".to_owned(),
+                advice,
+            );
         }
         if one.httptools == Some(false) {
             let advice = "nothing to do: Bireme parses HTTP itself; under uvicorn, install it";
@@ -102,11 +115,18 @@ pub fn judge(seen: [&Seen; 2]) -> Vec<Finding> {
     let logs = |seen: &Seen| seen.lines >= LINES_MIN;
     if logs(left) != logs(right) {
         let (loud, quiet) = if logs(left) { (left, right) } else { (right, left) };
-        let what = format!("{} prints {:.1} lines for each request, and {} {:.1}", name(loud), loud.lines, name(quiet), quiet.lines);
+        let what =
+            format!("{} prints {:.1} lines for each request, and {} {:.1}", name(loud), loud.lines, name(quiet), quiet.lines);
         say(Severity::Warning, Some(loud), what, "turn the logging of requests off, or on for both");
     }
     if left.encoding != right.encoding {
-        let of = |seen: &Seen| format!("{} answers {}", name(seen), seen.encoding.as_ref().map_or("uncompressed".to_owned(), |it| format!("in {it}")));
+        let of = |seen: &Seen| {
+            format!(
+                "{} answers {}",
+                name(seen),
+                seen.encoding.as_ref().map_or("uncompressed".to_owned(), |it| format!("in {it}"))
+            )
+        };
         let advice = "compress on both sides or neither; Bireme's [compression] treats both alike";
         say(Severity::Warning, None, format!("{}, and {}", of(left), of(right)), advice);
     }
@@ -133,7 +153,10 @@ mod tests {
         change(&mut other);
         for both in [[&plain, &other], [&other, &plain]] {
             let found = judge(both);
-            assert!(matches!(&found[..], [one] if one.severity == severity && one.what.contains(what) && one.advice.contains(advice)), "{found:?}");
+            assert!(
+                matches!(&found[..], [one] if one.severity == severity && one.what.contains(what) && one.advice.contains(advice)),
+                "{found:?}"
+            );
             assert!(found[0].side.as_deref().is_none_or(|side| side == "ml"), "{found:?}");
         }
         let (plain, mut same) = (other.clone(), other.clone());
@@ -145,7 +168,12 @@ mod tests {
     #[test]
     fn what_tilts_is_said_with_what_to_do() {
         use Severity::{Note, Warning};
-        check(|it| it.log = "ml: debug mode: Flask.debug is True".to_owned(), Warning, "debug mode: Flask.debug is True", "turn it off");
+        check(
+            |it| it.log = "ml: debug mode: Flask.debug is True".to_owned(),
+            Warning,
+            "debug mode: Flask.debug is True",
+            "turn it off",
+        );
         check(|it| it.log = "ml: event loop: asyncio".to_owned(), Warning, "uvloop is missing", "install uvloop");
         check(|it| it.httptools = Some(false), Note, "httptools is missing", "Bireme parses HTTP itself");
         check(|it| it.lines = 1.0, Warning, "ml prints 1.0 lines for each request, and web 0.0", "turn the logging");
@@ -155,7 +183,11 @@ mod tests {
 
     #[test]
     fn what_both_do_tilts_nothing() {
-        for change in [|it: &mut Seen| it.lines = 2.0, |it: &mut Seen| it.encoding = Some("br".to_owned()), |it: &mut Seen| it.keeps_alive = false] {
+        for change in [
+            |it: &mut Seen| it.lines = 2.0,
+            |it: &mut Seen| it.encoding = Some("br".to_owned()),
+            |it: &mut Seen| it.keeps_alive = false,
+        ] {
             let (mut left, mut right) = (seen("web"), seen("ml"));
             change(&mut left);
             change(&mut right);

@@ -30,7 +30,8 @@ struct Version {
 }
 
 const VERSION_2: Version = Version { limit: "memory.max", swap: "memory.swap.max", swap_with_memory: false };
-const VERSION_1: Version = Version { limit: "memory.limit_in_bytes", swap: "memory.memsw.limit_in_bytes", swap_with_memory: true };
+const VERSION_1: Version =
+    Version { limit: "memory.limit_in_bytes", swap: "memory.memsw.limit_in_bytes", swap_with_memory: true };
 
 /// A group with a limit; its processes are killed, and it is removed, when dropped.
 #[derive(Debug)]
@@ -61,7 +62,13 @@ impl Limited {
     pub fn launcher(&self, launcher: &ServerLauncher) -> ServerLauncher {
         let mut inside = launcher.clone();
         inside.program = "/bin/sh".into();
-        inside.arguments = vec!["-c".into(), ENTER.into(), "sh".into(), self.folder.join("cgroup.procs").into(), launcher.program.clone().into()];
+        inside.arguments = vec![
+            "-c".into(),
+            ENTER.into(),
+            "sh".into(),
+            self.folder.join("cgroup.procs").into(),
+            launcher.program.clone().into(),
+        ];
         inside.arguments.extend(launcher.arguments.iter().cloned());
         inside
     }
@@ -137,7 +144,10 @@ mod tests {
 
     #[test]
     fn groups_are_made_in_our_own_or_above() {
-        check_places("0::/user.slice/a.scope\n", &[("/g/user.slice/a.scope", VERSION_2), ("/g/user.slice", VERSION_2), ("/g/", VERSION_2)]);
+        check_places(
+            "0::/user.slice/a.scope\n",
+            &[("/g/user.slice/a.scope", VERSION_2), ("/g/user.slice", VERSION_2), ("/g/", VERSION_2)],
+        );
         check_places("5:cpu:/x\n4:memory:/y\n", &[("/g/memory/y", VERSION_1), ("/g/memory/", VERSION_1)]);
         check_places("2:cpu,memory:/\n", &[("/g/memory/", VERSION_1)]);
         check_places("nonsense\n", &[]);
@@ -145,7 +155,10 @@ mod tests {
 
     /// A service that fills so many MiB before it says that it is ready.
     fn filling(mebibytes: u32) -> ServerLauncher {
-        let script = format!("x=$(head -c {} /dev/zero | tr '\\0' x); echo ready on http://127.0.0.1:1 >&2; exec sleep 60", mebibytes << 20);
+        let script = format!(
+            "x=$(head -c {} /dev/zero | tr '\\0' x); echo ready on http://127.0.0.1:1 >&2; exec sleep 60",
+            mebibytes << 20
+        );
         ServerLauncher {
             name: "filling".to_owned(),
             program: "/bin/sh".into(),
@@ -168,7 +181,12 @@ mod tests {
         };
         let folder = group.folder.clone();
         let small = Server::start(&group.launcher(&filling(1)), &Cancel::default());
-        assert!(small.is_ok_and(|server| group.processes().iter().any(|process| process.as_raw_nonzero().get() as u32 == server.pid())));
+        assert!(
+            small.is_ok_and(|server| group
+                .processes()
+                .iter()
+                .any(|process| process.as_raw_nonzero().get() as u32 == server.pid()))
+        );
         assert!(Server::start(&group.launcher(&filling(200)), &Cancel::default()).is_err());
         drop(group);
         assert!(!folder.exists());

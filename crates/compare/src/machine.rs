@@ -93,7 +93,10 @@ mod tests {
         let said = found.first().map(|one| (one.severity, one.what.as_str(), one.advice.as_str()));
         assert_eq!(found.len(), usize::from(expected.is_some()), "{found:?}");
         if let (Some((severity, what, advice)), Some((expected_severity, expected_what, expected_advice))) = (said, expected) {
-            assert!(severity == expected_severity && what.contains(expected_what) && advice.contains(expected_advice), "{found:?}");
+            assert!(
+                severity == expected_severity && what.contains(expected_what) && advice.contains(expected_advice),
+                "{found:?}"
+            );
         }
     }
 
@@ -103,7 +106,11 @@ mod tests {
         check(quiet(), Some(0.01), None);
         check(Machine { governor: None, ..quiet() }, None, None);
         let powersave = Machine { governor: Some("powersave".to_owned()), ..quiet() };
-        check(powersave, None, Some((Severity::Warning, "the frequency governor is powersave", "cpupower frequency-set -g performance")));
+        check(
+            powersave,
+            None,
+            Some((Severity::Warning, "the frequency governor is powersave", "cpupower frequency-set -g performance")),
+        );
         check(quiet(), Some(0.4), Some((Severity::Warning, "other processes used 40% of the machine", "stop what else runs")));
         check(Machine { cores: 2, ..quiet() }, None, Some((Severity::Note, "2 cores", "four cores or more")));
     }

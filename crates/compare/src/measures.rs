@@ -113,12 +113,19 @@ pub fn spoken(name: &str) -> String {
 pub fn remark_warm_up(comparison: &mut Comparison, unsteady: &str) {
     let mut remarks = Vec::new();
     for side in &comparison.sides {
-        let all: Vec<&WarmUp> =
-            comparison.launches.iter().filter(|launch| launch.side == side.name).filter_map(|launch| launch.warm_up.as_ref()).collect();
+        let all: Vec<&WarmUp> = comparison
+            .launches
+            .iter()
+            .filter(|launch| launch.side == side.name)
+            .filter_map(|launch| launch.warm_up.as_ref())
+            .collect();
         let steady: Vec<f64> =
             all.iter().filter(|one| one.class == WarmUpClass::WarmUp).filter_map(|one| one.steady_after_seconds).collect();
         for (class, what) in [
-            (WarmUpClass::WarmUp, format!("became faster until {} after their first answer (median)", quantity(median(&steady), Unit::Seconds))),
+            (
+                WarmUpClass::WarmUp,
+                format!("became faster until {} after their first answer (median)", quantity(median(&steady), Unit::Seconds)),
+            ),
             (WarmUpClass::SlowDown, "ended slower than they began".to_owned()),
             (WarmUpClass::NoSteadyState, format!("came to no steady state; {unsteady}")),
         ] {

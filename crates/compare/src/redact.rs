@@ -13,7 +13,20 @@ use crate::requests::Plain;
 pub const REDACTED: &str = "[redacted]";
 /// Names that hold one of these have secrets as values.
 const PARTS: [&str; 14] = [
-    "token", "secret", "passw", "passphrase", "session", "apikey", "api_key", "api-key", "signature", "csrf", "xsrf", "credential", "jwt", "sessid",
+    "token",
+    "secret",
+    "passw",
+    "passphrase",
+    "session",
+    "apikey",
+    "api_key",
+    "api-key",
+    "signature",
+    "csrf",
+    "xsrf",
+    "credential",
+    "jwt",
+    "sessid",
 ];
 /// Words of names, as in `X-Auth-Key` or `userAuth`, that say the same; parts would be found in `author`.
 const WORDS: [&str; 9] = ["auth", "authorization", "authentication", "cookie", "sid", "pwd", "sig", "otp", "pin"];
@@ -96,7 +109,9 @@ fn below_secret(value: &Value) -> Value {
     match value {
         Value::String(_) | Value::Number(_) => REDACTED.into(),
         Value::Array(items) => items.iter().map(below_secret).collect(),
-        Value::Object(members) => Value::Object(members.iter().map(|(name, member)| (name.clone(), below_secret(member))).collect()),
+        Value::Object(members) => {
+            Value::Object(members.iter().map(|(name, member)| (name.clone(), below_secret(member))).collect())
+        }
         other => other.clone(),
     }
 }
@@ -119,7 +134,9 @@ pub fn text(text: &str) -> String {
             false => after_secret.then(|| gap_to_value(rest)).flatten(),
         };
         if let Some(gap) = gap {
-            let length = rest[gap..].find(|letter: char| letter.is_whitespace() || "\"'&;,<>}])".contains(letter)).unwrap_or(rest.len() - gap);
+            let length = rest[gap..]
+                .find(|letter: char| letter.is_whitespace() || "\"'&;,<>}])".contains(letter))
+                .unwrap_or(rest.len() - gap);
             if length > 0 && !is_scheme(&rest[gap..gap + length]) {
                 out.push_str(&rest[..gap]);
                 out.push_str(REDACTED);
@@ -179,7 +196,9 @@ impl Secrets {
         match name.to_ascii_lowercase().as_str() {
             // Each cookie by itself: only one of them may be repeated. Whatever its name, it may be a session's.
             "cookie" => value.split(';').filter_map(|pair| pair.split_once('=')).for_each(|(_, value)| self.value(value)),
-            "authorization" | "proxy-authorization" => self.value(value.split_once(' ').map_or(value, |(_, credentials)| credentials)),
+            "authorization" | "proxy-authorization" => {
+                self.value(value.split_once(' ').map_or(value, |(_, credentials)| credentials))
+            }
             name if is_secret(name) => self.value(value),
             _ => {}
         }
@@ -270,8 +289,20 @@ mod tests {
     #[test]
     fn secrets_are_known_by_their_names() {
         let secret = [
-            "token", "access_token", "X-Api-Key", "apiKey", "Authorization", "userAuth", "password", "PHPSESSID", "connect.sid", "csrfmiddlewaretoken",
-            "client_secret", "x-amz-signature", "Cookie", "sessionId",
+            "token",
+            "access_token",
+            "X-Api-Key",
+            "apiKey",
+            "Authorization",
+            "userAuth",
+            "password",
+            "PHPSESSID",
+            "connect.sid",
+            "csrfmiddlewaretoken",
+            "client_secret",
+            "x-amz-signature",
+            "Cookie",
+            "sessionId",
         ];
         for name in secret {
             assert!(is_secret(name), "{name}");
@@ -287,7 +318,11 @@ mod tests {
             ("$.user.token", json!("abc"), json!(REDACTED)),
             ("$.session.id", json!(17), json!(REDACTED)),
             ("$.items[3].name", json!("abc"), json!("abc")),
-            ("$", json!({ "a": [{ "password": "x", "ok": true }], "n": 1 }), json!({ "a": [{ "password": REDACTED, "ok": true }], "n": 1 })),
+            (
+                "$",
+                json!({ "a": [{ "password": "x", "ok": true }], "n": 1 }),
+                json!({ "a": [{ "password": REDACTED, "ok": true }], "n": 1 }),
+            ),
             ("header x-auth-token", json!("abc"), json!(REDACTED)),
             ("header location", json!("https://a/b?code=1&access_token=2"), json!("https://a/b?code=1&access_token=[redacted]")),
             ("header vary", json!("authorization, cookie"), json!("authorization, cookie")),
@@ -302,7 +337,10 @@ mod tests {
         for (found, shown) in [
             ("a=1&access_token=abc&b=2", "a=1&access_token=[redacted]&b=2"),
             (r#"{"token": "abc", "n": 1}"#, r#"{"token": "[redacted]", "n": 1}"#),
-            (r#"<input type="hidden" name="csrf_token" value="abc"><p>"#, r#"<input type="hidden" name="csrf_token" value="[redacted]"><p>"#),
+            (
+                r#"<input type="hidden" name="csrf_token" value="abc"><p>"#,
+                r#"<input type="hidden" name="csrf_token" value="[redacted]"><p>"#,
+            ),
             (r#"<meta name='csrf-token' content='abc'/>"#, r#"<meta name='csrf-token' content='[redacted]'/>"#),
             ("authorization: Bearer abc.def", "authorization: Bearer [redacted]"),
             ("your password was wrong", "your password was wrong"),
@@ -317,9 +355,13 @@ mod tests {
     fn what_requests_sent_as_secrets_is_not_repeated() {
         let plain = Plain {
             target: "/a?q=visible-value&api_key=key%2Bvalue-1".into(),
-            fields: [("Cookie", "sid=cookie-value-1; theme=dark"), ("authorization", "Bearer bearer-value-1"), ("Accept", "visible-value")]
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .into(),
+            fields: [
+                ("Cookie", "sid=cookie-value-1; theme=dark"),
+                ("authorization", "Bearer bearer-value-1"),
+                ("Accept", "visible-value"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
             body: br#"{"user":{"password":"hunter2-hunter2"},"text":"visible-value"}"#.to_vec(),
             ..Plain::default()
         };

@@ -86,7 +86,12 @@ impl Server {
         Ok(server)
     }
 
-    fn wait(&self, launcher: &ServerLauncher, address: &Receiver<Option<SocketAddr>>, cancel: &Cancel) -> Result<SocketAddr, String> {
+    fn wait(
+        &self,
+        launcher: &ServerLauncher,
+        address: &Receiver<Option<SocketAddr>>,
+        cancel: &Cancel,
+    ) -> Result<SocketAddr, String> {
         let deadline = self.began + launcher.patience;
         loop {
             let why = match address.recv_timeout(CANCEL_POLL) {

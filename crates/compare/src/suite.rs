@@ -62,7 +62,8 @@ impl Workload {
 /// # Errors
 /// When there are none, one is not there, or its settings do not parse.
 pub fn workloads(folder: &Path, names: &[String]) -> Result<Vec<Workload>, String> {
-    let entries = std::fs::read_dir(folder).map_err(|error| format!("{}: the suite cannot be read: {error}", folder.display()))?;
+    let entries =
+        std::fs::read_dir(folder).map_err(|error| format!("{}: the suite cannot be read: {error}", folder.display()))?;
     let mut found = Vec::new();
     for entry in entries.flatten().filter(|entry| entry.path().join("workload.toml").is_file()) {
         let folder = entry.path();

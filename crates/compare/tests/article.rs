@@ -26,7 +26,10 @@ fn the_article_quotes_its_data() {
     // Until it was measured with the chore, its table is a person's as well.
     let Some(data) = read("node-vs-python.json") else { return };
     let document: Document = serde_json::from_str(&data).unwrap();
-    assert!(article.contains(summary::render(&document).trim_end()), "the table is not that of the data; run `cargo xtask article --from …`");
+    assert!(
+        article.contains(summary::render(&document).trim_end()),
+        "the table is not that of the data; run `cargo xtask article --from …`"
+    );
     let measured: BTreeSet<String> =
         document.comparisons.iter().flat_map(|comparison| &comparison.measures).filter_map(summary::interval).collect();
     let unknown: Vec<&String> = quoted.difference(&measured).collect();

@@ -34,7 +34,13 @@ fn blocks(seed: u64, ratio: f64, launch_deviation: f64, count: u32) -> Blocks {
 fn measure(blocks: &Blocks, seed: u64) -> Measure {
     let summary = |at: usize| {
         let values: Vec<f64> = blocks.values.iter().flat_map(|block| [block[at], block[at + 1]]).collect();
-        Summary { launches: values.len() as u32, median: median(&values), least: quantile(&values, 0.0), greatest: quantile(&values, 1.0), at_least: false }
+        Summary {
+            launches: values.len() as u32,
+            median: median(&values),
+            least: quantile(&values, 0.0),
+            greatest: quantile(&values, 1.0),
+            at_least: false,
+        }
     };
     Measure {
         id: "latency_p50".to_owned(),
@@ -254,7 +260,8 @@ fn one_wrong_answer_in_500_is_found_in_nearly_every_run() {
 #[test]
 fn what_is_random_on_both_sides_is_noise() {
     for part in [0.5, 0.02] {
-        let equal = (0..300).filter(|&seed| answers(seed, |_, random| (random.random::<f64>() < part).into()).outcome == Outcome::Equal);
+        let equal =
+            (0..300).filter(|&seed| answers(seed, |_, random| (random.random::<f64>() < part).into()).outcome == Outcome::Equal);
         let count = equal.count();
         assert!(count >= 285, "equal in {count} of 300 where one in {:.0} is other", 1.0 / part);
     }

@@ -124,7 +124,12 @@ fn one_connection_makes_requests_wait_in_line_and_the_wait_counts() {
 
 #[test]
 fn known_delays_are_recovered() {
-    let slow = |millis| serve(move |_, stream| { std::thread::sleep(Duration::from_millis(millis)); write(stream, OK) });
+    let slow = |millis| {
+        serve(move |_, stream| {
+            std::thread::sleep(Duration::from_millis(millis));
+            write(stream, OK)
+        })
+    };
     let at = |address| measure(address, trial(Some(50.0), 1.0)).at(0.5);
     let (fast, slow) = (at(slow(20)), at(slow(200)));
     assert!(fast >= 0.02 && slow >= 0.2, "{fast} {slow}");
@@ -171,7 +176,9 @@ fn a_closed_loop_keeps_its_connections_busy() {
 #[test]
 fn the_generator_knows_its_own_ceiling_and_floor() {
     match compare::load::null::calibrate(0.1, 1, &Cancel::default()) {
-        Ok(ceiling) => assert!(ceiling.rate >= 1_000.0 && ceiling.floor_seconds > 0.0 && ceiling.floor_seconds < 5.0, "{ceiling:?}"),
+        Ok(ceiling) => {
+            assert!(ceiling.rate >= 1_000.0 && ceiling.floor_seconds > 0.0 && ceiling.floor_seconds < 5.0, "{ceiling:?}")
+        }
         // On a machine that is busy with other things that is the right answer.
         Err(why) => assert!(why.contains("too busy to measure on"), "{why}"),
     }

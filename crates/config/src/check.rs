@@ -65,16 +65,11 @@ impl Findings {
                 }
             }
         }
-        for path in
-            settings.listen.iter().filter_map(|listen| if let Listen::Unix(path) = listen { Some(path) } else { None })
-        {
+        for path in settings.listen.iter().filter_map(|listen| if let Listen::Unix(path) = listen { Some(path) } else { None }) {
             self.parent_folder("listen", path);
             // sun_path holds 108 bytes, one of them for the final NUL (unix(7)).
             if path.as_os_str().len() > 107 {
-                self.error(
-                    None,
-                    format!("listen: {} is longer than the 107 bytes a socket's path may have", path.display()),
-                );
+                self.error(None, format!("listen: {} is longer than the 107 bytes a socket's path may have", path.display()));
             }
         }
         if let Some(path) = &settings.access_log.path {
@@ -112,13 +107,9 @@ impl Findings {
             if let Some(path) = service.interpreter.as_ref().filter(|path| path.is_absolute() && !path.exists()) {
                 self.error(place, format!("{}: the interpreter {} does not exist", service.name, path.display()));
             }
-            let used =
-                settings.routes.iter().any(|route| matches!(&route.to, Target::Service(name) if *name == service.name));
+            let used = settings.routes.iter().any(|route| matches!(&route.to, Target::Service(name) if *name == service.name));
             if !used {
-                self.warning(
-                    place,
-                    format!("{}: no route leads to this service, so it gets no requests", service.name),
-                );
+                self.warning(place, format!("{}: no route leads to this service, so it gets no requests", service.name));
             }
         }
     }

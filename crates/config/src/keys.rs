@@ -74,7 +74,9 @@ impl Section {
             Section::Timeouts => "How long Bireme waits, and for whom.",
             Section::AccessLog => "One line for each request.",
             Section::Compression => "Compression of responses that the application did not compress.",
-            Section::WebSocket => "WebSockets whose frames Bireme reads and writes for the application. Programs that speak the protocol themselves (`ws`, socket.io) have settings of their own.",
+            Section::WebSocket => {
+                "WebSockets whose frames Bireme reads and writes for the application. Programs that speak the protocol themselves (`ws`, socket.io) have settings of their own."
+            }
             Section::Calls => "Calls of functions from one language to the other.",
             Section::Dev => "What `bireme dev` watches. Other commands read it, and do nothing with it.",
             Section::StaticCache => "Memory that each front thread spends on hot static files.",

@@ -111,8 +111,7 @@ pub(crate) fn overlay_targets(tree: &mut Table, flags: &Flags, folders: Folders<
             );
             continue;
         }
-        let Some(service) = tree.table_mut("service", &place).and_then(|services| services.table_mut(&name, &place))
-        else {
+        let Some(service) = tree.table_mut("service", &place).and_then(|services| services.table_mut(&name, &place)) else {
             continue;
         };
         named.push((name, text));

@@ -1,8 +1,8 @@
 //! Layers become settings: flag before environment before file before default.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -14,10 +14,9 @@ use crate::section::{self, Folders, Values};
 use crate::show::Shown;
 use crate::target;
 use crate::{
-    AccessFormat, AccessLog, App, Calls, Compression, Encoding, EventLoop, Interface, Lifespan, Limits, Log, LogFormat,
-    CertificateFiles, LogLevel, QueueFull, Service, Settings, StaticCache, Sticky, Timeouts, Tls, TrustedProxies, Watch, WebSocket,
-    WebSocketCompression, WhenFull,
-    units,
+    AccessFormat, AccessLog, App, Calls, CertificateFiles, Compression, Encoding, EventLoop, Interface, Lifespan, Limits, Log,
+    LogFormat, LogLevel, QueueFull, Service, Settings, StaticCache, Sticky, Timeouts, Tls, TrustedProxies, Watch, WebSocket,
+    WebSocketCompression, WhenFull, units,
 };
 
 /// Everything that settings are made of, read by the caller.
@@ -198,8 +197,7 @@ impl Reader<'_> {
             None => Table::default(),
             Some(Item { value: Value::Table(table), .. }) => table,
             Some(Item { value, place }) => {
-                let what =
-                    format!("\"{0}\" is a table, not {1}; write [{0}]", section.key(), section::describe(&value));
+                let what = format!("\"{0}\" is a table, not {1}; write [{0}]", section.key(), section::describe(&value));
                 self.errors.add(&place, what);
                 Table::default()
             }
@@ -227,9 +225,7 @@ impl Reader<'_> {
 
     fn metrics_listen(&mut self, top: &Values) -> Option<crate::Listen> {
         let (text, place) = (top.text("metrics_listen")?, top.written("metrics_listen")?);
-        units::listen(&text, self.folders.of(place))
-            .map_err(|what| self.errors.add_value(place, "metrics_listen", &what))
-            .ok()
+        units::listen(&text, self.folders.of(place)).map_err(|what| self.errors.add_value(place, "metrics_listen", &what)).ok()
     }
 
     fn tls(&mut self, item: Option<Item>) -> Option<Tls> {
@@ -245,7 +241,9 @@ impl Reader<'_> {
         if files != key_files {
             self.errors.add(
                 &place,
-                format!("[tls] names {files} certificates and {key_files} keys; each certificate needs its key, in the same order"),
+                format!(
+                    "[tls] names {files} certificates and {key_files} keys; each certificate needs its key, in the same order"
+                ),
             );
             return None;
         }
@@ -294,7 +292,9 @@ impl Reader<'_> {
                 Ok(network) => trusted.networks.push(network),
                 Err(_) => self.errors.add(
                     &place,
-                    format!("trusted_proxies: \"{text}\" is no address or network; write \"10.0.0.1\", \"10.0.0.0/8\" or \"unix\""),
+                    format!(
+                        "trusted_proxies: \"{text}\" is no address or network; write \"10.0.0.1\", \"10.0.0.0/8\" or \"unix\""
+                    ),
                 ),
             }
         }
@@ -515,17 +515,13 @@ impl Reader<'_> {
                 }
             },
             (Some(_), Some(_)) => {
-                self.errors.add(
-                    place,
-                    format!("[service.{name}] has both \"node\" and \"python\"; one service runs one of them"),
-                );
+                self.errors
+                    .add(place, format!("[service.{name}] has both \"node\" and \"python\"; one service runs one of them"));
                 None
             }
             (None, None) => {
-                self.errors.add(
-                    place,
-                    format!("[service.{name}] runs nothing; add node = \"server.js\" or python = \"main:app\""),
-                );
+                self.errors
+                    .add(place, format!("[service.{name}] runs nothing; add node = \"server.js\" or python = \"main:app\""));
                 None
             }
         }
@@ -538,10 +534,7 @@ impl Reader<'_> {
         };
         for key in foreign {
             if let Some(place) = values.written(key) {
-                self.errors.add(
-                    place,
-                    format!("\"{key}\" is for {language} services, and [service.{name}] is none; remove it"),
-                );
+                self.errors.add(place, format!("\"{key}\" is for {language} services, and [service.{name}] is none; remove it"));
             }
         }
     }
@@ -550,7 +543,8 @@ impl Reader<'_> {
         let text = values.text("sticky")?;
         let sticky = Sticky::parse(&text);
         if let (None, Some((_, place))) = (&sticky, values.find("sticky")) {
-            let what = format!("\"{text}\" is none of \"socket.io\", \"address\", \"cookie:NAME\", \"header:NAME\" and \"query:NAME\"");
+            let what =
+                format!("\"{text}\" is none of \"socket.io\", \"address\", \"cookie:NAME\", \"header:NAME\" and \"query:NAME\"");
             self.errors.add_value(place, "sticky", &what);
         }
         sticky

@@ -46,10 +46,8 @@ impl Reader<'_> {
         let place = Place::Flag(format!("--route '{text}'"));
         let item = |value: &str| Item { value: Value::Text(value.to_owned()), place: place.clone() };
         let mut table = Table::default();
-        let Some((pattern, to)) = text.rsplit_once('=').filter(|(pattern, to)| !pattern.is_empty() && !to.is_empty())
-        else {
-            self.errors
-                .add(&place, "a route is written PATTERN=SERVICE, such as '/api/*=ml', or PATTERN=static:FOLDER");
+        let Some((pattern, to)) = text.rsplit_once('=').filter(|(pattern, to)| !pattern.is_empty() && !to.is_empty()) else {
+            self.errors.add(&place, "a route is written PATTERN=SERVICE, such as '/api/*=ml', or PATTERN=static:FOLDER");
             return None;
         };
         table.set("match", item(pattern));
@@ -93,11 +91,7 @@ impl Reader<'_> {
             strip_prefix,
             to,
             body_bytes_max: if off("body_bytes_max") { Some(None) } else { values.bytes("body_bytes_max").map(Some) },
-            response_timeout: if off("response_timeout") {
-                Some(None)
-            } else {
-                values.duration("response_timeout").map(Some)
-            },
+            response_timeout: if off("response_timeout") { Some(None) } else { values.duration("response_timeout").map(Some) },
             shadow,
             response_fields: values.map("response_fields"),
         })
@@ -120,10 +114,8 @@ impl Reader<'_> {
             if let Some(at) = values.written(key)
                 && !goals.contains(&goal)
             {
-                self.errors.add(
-                    at,
-                    format!("\"{key}\" goes with {}, and this route has \"{goal}\"; remove it", goals.join(" or ")),
-                );
+                self.errors
+                    .add(at, format!("\"{key}\" goes with {}, and this route has \"{goal}\"; remove it", goals.join(" or ")));
             }
         }
         let status = values.count("status").and_then(|status| u16::try_from(status).ok());
@@ -180,8 +172,7 @@ impl Reader<'_> {
             };
             if !known.iter().any(|one| one == name) {
                 let names: Vec<String> = known.iter().map(|name| format!("{{{name}}}")).collect();
-                self.errors
-                    .add(place, format!("redirect: nothing is known as {{{name}}}; there are {}", names.join(", ")));
+                self.errors.add(place, format!("redirect: nothing is known as {{{name}}}; there are {}", names.join(", ")));
             }
             rest = after;
         }
@@ -206,10 +197,8 @@ impl Reader<'_> {
             // A pattern without a wildcard serves one path: the folder's own index.
             None if !path.contains(['*', '{']) => Some(path.trim_end_matches('/').to_owned()),
             None => {
-                self.errors.add(
-                    place,
-                    format!("match: a static route has no parameters before its end; \"{path}\" maps to no folder"),
-                );
+                self.errors
+                    .add(place, format!("match: a static route has no parameters before its end; \"{path}\" maps to no folder"));
                 None
             }
         }

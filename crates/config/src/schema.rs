@@ -25,10 +25,8 @@ pub fn schema() -> Value {
                 "additionalProperties": with(table, "oneOf", json!([{ "required": ["node"] }, { "required": ["python"] }])),
             }),
             Section::Route => {
-                let goals: Vec<Value> = ["to", "static", "redirect", "respond"]
-                    .iter()
-                    .map(|goal| json!({ "required": ["match", goal] }))
-                    .collect();
+                let goals: Vec<Value> =
+                    ["to", "static", "redirect", "respond"].iter().map(|goal| json!({ "required": ["match", goal] })).collect();
                 json!({ "type": "array", "items": with(table, "oneOf", json!(goals)) })
             }
             Section::Tls => with(table, "required", json!(["certificate", "key"])),
@@ -77,10 +75,8 @@ fn kind_schema(kind: Kind) -> Value {
         }
         Kind::Bytes { min, max, off } => {
             let units = "^\\s*[0-9]+\\s*([KkMmGgTt]?[Bb]|[KkMmGgTt]([Ii][Bb])?)?\\s*$";
-            let forms = [
-                json!({ "type": "integer", "minimum": min, "maximum": max }),
-                json!({ "type": "string", "pattern": units }),
-            ];
+            let forms =
+                [json!({ "type": "integer", "minimum": min, "maximum": max }), json!({ "type": "string", "pattern": units })];
             let off = off.then(|| json!({ "const": "off" }));
             json!({ "anyOf": forms.into_iter().chain(off).collect::<Vec<_>>() })
         }

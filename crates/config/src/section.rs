@@ -54,11 +54,7 @@ pub(crate) fn read(section: Section, table: Table, heading: &str, folders: Folde
         {
             let item = Item { value: Value::Text(text.to_owned()), place: Place::Default };
             let value = typed(key.kind, item, folders);
-            found.push((
-                key,
-                value.expect("defaults in the table of keys are valid; a test reads each"),
-                Place::Default,
-            ));
+            found.push((key, value.expect("defaults in the table of keys are valid; a test reads each"), Place::Default));
         }
     }
     Values { section, found }
@@ -82,7 +78,8 @@ impl Folders<'_> {
 fn unknown(name: &str, heading: &str, section: Section) -> String {
     let names = section.keys().map(|key| key.name);
     let tables = [Section::Tls, Section::Limits, Section::Timeouts, Section::AccessLog, Section::Compression];
-    let tables = tables.iter().map(|section| section.key()).chain(["websocket", "calls", "static_cache", "dev", "service", "route"]);
+    let tables =
+        tables.iter().map(|section| section.key()).chain(["websocket", "calls", "static_cache", "dev", "service", "route"]);
     let known: Vec<&str> = if section == Section::Top { names.chain(tables).collect() } else { names.collect() };
     match nearest(name, known.iter().copied()) {
         Some(near) => format!("unknown key \"{name}\" {heading}; did you mean \"{near}\"?"),
@@ -99,25 +96,16 @@ fn typed(kind: Kind, item: Item, folders: Folders<'_>) -> Result<Typed, Wrong> {
     let loose = !matches!(place, Place::File { .. });
     if let Value::Text(text) = &item.value
         && text == "off"
-        && matches!(
-            kind,
-            Kind::Count { off: true, .. } | Kind::Duration { off: true, .. } | Kind::Bytes { off: true, .. }
-        )
+        && matches!(kind, Kind::Count { off: true, .. } | Kind::Duration { off: true, .. } | Kind::Bytes { off: true, .. })
     {
         return Ok(Typed::Off);
     }
     match (kind, item.value) {
-        (Kind::Text, Value::Text(text)) if text.is_empty() => {
-            Err(wrong("it is empty; leave the key out instead".into()))
-        }
-        (Kind::Text | Kind::Content | Kind::BooleanOrText, Value::Text(text))
-            if !loose || kind != Kind::BooleanOrText =>
-        {
+        (Kind::Text, Value::Text(text)) if text.is_empty() => Err(wrong("it is empty; leave the key out instead".into())),
+        (Kind::Text | Kind::Content | Kind::BooleanOrText, Value::Text(text)) if !loose || kind != Kind::BooleanOrText => {
             Ok(Typed::Text(text))
         }
-        (Kind::Path, Value::Text(text)) if text.is_empty() => {
-            Err(wrong("it is empty; leave the key out instead".into()))
-        }
+        (Kind::Path, Value::Text(text)) if text.is_empty() => Err(wrong("it is empty; leave the key out instead".into())),
         (Kind::Path, Value::Text(text)) => Ok(Typed::Path(folders.of(&place).join(text).components().collect())),
         (Kind::Boolean | Kind::BooleanOrText, Value::Boolean(value)) => Ok(Typed::Boolean(value)),
         (Kind::Boolean | Kind::BooleanOrText, Value::Text(text)) if loose => match text.as_str() {
@@ -139,9 +127,7 @@ fn typed(kind: Kind, item: Item, folders: Folders<'_>) -> Result<Typed, Wrong> {
             let zero = zero || value > Duration::ZERO;
             zero.then_some(Typed::Duration(value)).ok_or_else(|| (place, "it cannot be zero".to_owned()))
         }
-        (Kind::Bytes { min, max, .. }, Value::Text(text)) => {
-            within(units::bytes(&text).map_err(wrong)?, min, max).map_err(wrong)
-        }
+        (Kind::Bytes { min, max, .. }, Value::Text(text)) => within(units::bytes(&text).map_err(wrong)?, min, max).map_err(wrong),
         (Kind::Bytes { min, max, .. }, Value::Integer(number)) => match u64::try_from(number) {
             Ok(number) => within(number, min, max).map_err(wrong),
             Err(_) => Err(wrong(format!("{number} is below zero"))),

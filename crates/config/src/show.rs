@@ -57,8 +57,7 @@ fn toml(value: &Typed) -> String {
             format!("[{}]", quoted.join(", "))
         }
         Typed::Map(entries) => {
-            let pairs: Vec<String> =
-                entries.iter().map(|(name, value)| format!("{} = {}", quote(name), quote(value))).collect();
+            let pairs: Vec<String> = entries.iter().map(|(name, value)| format!("{} = {}", quote(name), quote(value))).collect();
             format!("{{ {} }}", pairs.join(", "))
         }
         Typed::Off => "\"off\"".to_owned(),

@@ -61,11 +61,7 @@ fn is_node(text: &str, folder: &Path) -> bool {
     }
     let path = folder.join(path);
     // `pkg` may be a Python package and `web` a Node one: their own files tell them apart.
-    if path.is_dir() {
-        path.join("package.json").is_file() || index_of(&path).is_some()
-    } else {
-        has_node_shebang(&path)
-    }
+    if path.is_dir() { path.join("package.json").is_file() || index_of(&path).is_some() } else { has_node_shebang(&path) }
 }
 
 fn is_python(text: &str, folder: &Path) -> bool {
@@ -94,9 +90,7 @@ pub(crate) fn node_entry(path: &Path) -> Result<PathBuf, String> {
         Ok(text) => {
             let json: serde_json::Value =
                 serde_json::from_str(&text).map_err(|error| format!("{}: {error}", manifest.display()))?;
-            json.get("main")
-                .and_then(|main| main.as_str())
-                .map(|main| path.join(main).components().collect::<PathBuf>())
+            json.get("main").and_then(|main| main.as_str()).map(|main| path.join(main).components().collect::<PathBuf>())
         }
         Err(_) => None,
     };
@@ -132,15 +126,11 @@ pub(crate) fn python_target(text: &str) -> Result<String, String> {
     };
     let parts = |text: &str| text.split('.').all(|part| !part.is_empty() && !part.contains(['/', '\\', ' ', ':', '=']));
     if !parts(&module) {
-        return Err(format!(
-            "\"{text}\" names no Python module; write \"package.module:attribute\", such as \"main:app\""
-        ));
+        return Err(format!("\"{text}\" names no Python module; write \"package.module:attribute\", such as \"main:app\""));
     }
     match attribute {
         None => Ok(module),
-        Some(attribute) if parts(attribute.strip_suffix("()").unwrap_or(attribute)) => {
-            Ok(format!("{module}:{attribute}"))
-        }
+        Some(attribute) if parts(attribute.strip_suffix("()").unwrap_or(attribute)) => Ok(format!("{module}:{attribute}")),
         Some(_) => Err(format!(
             "\"{text}\" has no attribute after the colon; write \"{module}:app\", or \"{module}:create_app()\" for a factory"
         )),

@@ -8,8 +8,7 @@ use crate::Listen;
 
 /// `500ms`, `10s`, `1m30s`, `2h`, `1d`. The error says how to write it.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let wrong =
-        || format!("\"{text}\" is no duration; write it with its unit, such as \"500ms\", \"10s\" or \"1m30s\"");
+    let wrong = || format!("\"{text}\" is no duration; write it with its unit, such as \"500ms\", \"10s\" or \"1m30s\"");
     let mut rest = text.trim();
     let mut total = Duration::ZERO;
     if rest.is_empty() {
@@ -52,8 +51,7 @@ pub(crate) fn show_duration(value: Duration) -> String {
 
 /// `16MiB`, `64KiB`, `1GB`, `4096`. The error says how to write it.
 pub(crate) fn bytes(text: &str) -> Result<u64, String> {
-    let wrong =
-        || format!("\"{text}\" is no size; write bytes, or a number with its unit, such as \"64KiB\" or \"16MiB\"");
+    let wrong = || format!("\"{text}\" is no size; write bytes, or a number with its unit, such as \"64KiB\" or \"16MiB\"");
     let trimmed = text.trim();
     let digits = trimmed.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(trimmed.len());
     let count: u64 = trimmed[..digits].parse().map_err(|_| wrong())?;

@@ -19,8 +19,7 @@ fn the_reference_is_current() {
         Section::ALL.iter().fold(old.to_owned(), |text, section| {
             let name = if *section == Section::Top { "top" } else { section.key() };
             let (begin, end) = (format!("<!-- keys of {name} -->\n"), "<!-- end of keys -->");
-            let start =
-                text.find(&begin).unwrap_or_else(|| panic!("docs/configuration.md lacks {begin}")) + begin.len();
+            let start = text.find(&begin).unwrap_or_else(|| panic!("docs/configuration.md lacks {begin}")) + begin.len();
             let stop = start + text[start..].find(end).expect("an end of keys");
             format!(
                 "{}\n{}\n\n{}\n{}",
@@ -50,17 +49,13 @@ fn defaults_can_be_written_out() {
             let python = ["interface", "factory", "lifespan", "event_loop"].contains(&key.name);
             if let (KeyDefault::Is(text), false) = (key.default, python && section == Section::Service) {
                 let bare = text.parse::<u64>().is_ok() || text == "true" || text == "false";
-                let list = if text.contains(',') {
-                    format!("[\"{}\"]", text.replace(',', "\", \""))
-                } else {
-                    format!("\"{text}\"")
-                };
+                let list =
+                    if text.contains(',') { format!("[\"{}\"]", text.replace(',', "\", \"")) } else { format!("\"{text}\"") };
                 long.push_str(&format!("{} = {}\n", key.name, if bare { text.to_owned() } else { list }));
             }
         }
     }
-    let mut long =
-        Settings::from_toml(&long, Path::new("/srv")).unwrap_or_else(|errors| panic!("{errors}\nin\n{long}"));
+    let mut long = Settings::from_toml(&long, Path::new("/srv")).unwrap_or_else(|errors| panic!("{errors}\nin\n{long}"));
     long.services[0].place = short.services[0].place.clone();
     long.routes[0].place = short.routes[0].place.clone();
     assert_eq!(long, short);

@@ -7,8 +7,7 @@ use config::{App, CertificateFiles, File, Flag, Flags, Listen, Resolved, Setting
 
 /// A file, variables `NAME=value` and flags `key=value`, in a folder without files.
 fn sources(toml: &str, environment: &[&str], flags: &[&str]) -> Sources {
-    let pair =
-        |text: &&str| text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())).expect("a pair");
+    let pair = |text: &&str| text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())).expect("a pair");
     let flag = |text: &&str| {
         let (key, value) = pair(text);
         Flag { name: format!("--set {key}"), key, values: vec![value] }
@@ -145,8 +144,7 @@ fn workers_of_a_flag_are_for_every_service() {
 
 #[test]
 fn lists_in_the_environment_are_split_at_commas() {
-    let settings =
-        settings(WEB, &["BIREME_LISTEN=:80, unix:/run/x", "BIREME_TRUSTED_PROXIES=10.0.0.0/8,::1,unix"], &[]);
+    let settings = settings(WEB, &["BIREME_LISTEN=:80, unix:/run/x", "BIREME_TRUSTED_PROXIES=10.0.0.0/8,::1,unix"], &[]);
     assert_eq!(settings.listen.len(), 2);
     assert_eq!((settings.trusted_proxies.networks.len(), settings.trusted_proxies.unix), (2, true));
 }
@@ -192,8 +190,7 @@ fn unknown_keys_name_the_nearest() {
 
 #[test]
 fn wrong_values_say_what_to_write() {
-    let top =
-        |line: &str, expected: &str| check_mistake(&format!("{line}\n{WEB}"), &format!("bireme.toml:1: {expected}"));
+    let top = |line: &str, expected: &str| check_mistake(&format!("{line}\n{WEB}"), &format!("bireme.toml:1: {expected}"));
     top("threads = 0", "threads: 0 is not between 1 and 256");
     top("threads = \"two\"", "threads: it takes a whole number between 1 and 256, not a text");
     top("threads = 1.5", "threads: it takes a whole number between 1 and 256, not a fraction");
@@ -209,10 +206,7 @@ fn wrong_values_say_what_to_write() {
         "trusted_proxies = \"proxy.local\"",
         "trusted_proxies: \"proxy.local\" is no address or network; write \"10.0.0.1\", \"10.0.0.0/8\" or \"unix\"",
     );
-    top(
-        "server_header = \"a\\r\\nb\"",
-        "server_header: a field's value holds visible ASCII characters and spaces only",
-    );
+    top("server_header = \"a\\r\\nb\"", "server_header: a field's value holds visible ASCII characters and spaces only");
     top(
         "timeouts.header = \"10\"",
         "timeouts.header: \"10\" is no duration; write it with its unit, such as \"500ms\", \"10s\" or \"1m30s\"",
@@ -294,10 +288,7 @@ fn routes_say_what_they_lack() {
         "bireme.toml:5: redirect: nothing is known as {lnag}; there are {path}, {query}, {host}, {lang}",
     );
     route("match = \"/*\"\nredirect = \"/{a\"", "bireme.toml:5: redirect: \"/{a\" has a \"{\" that nothing closes");
-    route(
-        "match = \"/*\"\nto = \"web\"\nstrip_prefix = true",
-        "bireme.toml:6: strip_prefix: \"/*\" has no prefix to strip",
-    );
+    route("match = \"/*\"\nto = \"web\"\nstrip_prefix = true", "bireme.toml:6: strip_prefix: \"/*\" has no prefix to strip");
     route(
         "match = \"/api/*\"\nto = \"web\"\nstrip_prefix = \"/ap\"",
         "bireme.toml:6: strip_prefix: \"/ap\" is not how \"/api/*\" begins",
@@ -329,8 +320,7 @@ fn applications_on_the_command_line_need_no_file() {
         let got = match resolve(&with_targets(targets, routes, args)) {
             Err(errors) => errors.to_string(),
             Ok(Resolved { settings, .. }) => {
-                let services =
-                    settings.services.iter().map(|service| format!("{} in {}", service.name, service.cwd.display()));
+                let services = settings.services.iter().map(|service| format!("{} in {}", service.name, service.cwd.display()));
                 let routes = settings.routes.iter().map(|route| match &route.to {
                     Target::Service(name) => format!("{}={name}", route.path),
                     Target::Static(files) => format!("{}={} at {}", route.path, files.root.display(), files.prefix),
@@ -404,8 +394,7 @@ fn unknown_variables_and_flags_are_said() {
             "environment variable BIREME_PORT: no setting has this name, so it is passed over",
         ]
     );
-    let errors =
-        resolve(&sources(WEB, &["BIREME_THREADS=many"], &["limits.field_max=9", "service.web.wokers=1"])).unwrap_err();
+    let errors = resolve(&sources(WEB, &["BIREME_THREADS=many"], &["limits.field_max=9", "service.web.wokers=1"])).unwrap_err();
     assert_eq!(
         errors.to_string(),
         "--set limits.field_max: no key \"limits.field_max\"; did you mean \"limits.fields_max\"?\n\
@@ -468,7 +457,9 @@ fn a_service_says_what_keeps_a_client_with_one_worker() {
     for text in ["cookies:id", "cookie:", "query:a=b", "address:1", "sid"] {
         check_mistake(
             &format!("{WEB}sticky = \"{text}\"\n"),
-            &format!("bireme.toml:3: sticky: \"{text}\" is none of \"socket.io\", \"address\", \"cookie:NAME\", \"header:NAME\" and \"query:NAME\""),
+            &format!(
+                "bireme.toml:3: sticky: \"{text}\" is none of \"socket.io\", \"address\", \"cookie:NAME\", \"header:NAME\" and \"query:NAME\""
+            ),
         );
     }
 }

@@ -215,13 +215,7 @@ fn put_numbers(out: &mut String, element: Element, big_endian: bool, shape: &[us
     });
 }
 
-fn put_nested(
-    out: &mut String,
-    shape: &[usize],
-    data: &[u8],
-    size: usize,
-    element: &mut impl FnMut(&mut String, &[u8]),
-) {
+fn put_nested(out: &mut String, shape: &[usize], data: &[u8], size: usize, element: &mut impl FnMut(&mut String, &[u8])) {
     let Some((length, inner)) = shape.split_first() else { return element(out, data) };
     let part = data.len().checked_div(*length).unwrap_or(0).max(size);
     let parts: Vec<&[u8]> = data.chunks(part).collect();
@@ -306,7 +300,8 @@ impl<'de> Visitor<'de> for Reader {
         if !is_form(&entries) {
             return Ok(Value::Object(entries));
         }
-        let wrong = |(key, value): &(Text, Value)| format!("{{{key:?}: {}}} is none of the forms that can be read", to_json(value));
+        let wrong =
+            |(key, value): &(Text, Value)| format!("{{{key:?}: {}}} is none of the forms that can be read", to_json(value));
         let wrong = entries.first().map(wrong).unwrap_or_default();
         entries.pop().and_then(|(key, content)| read_form(&key, content)).ok_or_else(|| de::Error::custom(wrong))
     }

@@ -1,6 +1,8 @@
 //! Any value survives the way there and back, and no bytes make the decoder panic.
 
-use contract::{Element, Frame, Moment, Reference, RemoteError, Tensor, Text, Value, decode, decode_sequence, encode, from_json, to_json};
+use contract::{
+    Element, Frame, Moment, Reference, RemoteError, Tensor, Text, Value, decode, decode_sequence, encode, from_json, to_json,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -99,7 +101,10 @@ fn leaf() -> impl Strategy<Value = Value> {
     ]
 }
 
-fn nested(leaf: impl Strategy<Value = Value> + 'static, key: impl Strategy<Value = Text> + Clone + 'static) -> impl Strategy<Value = Value> {
+fn nested(
+    leaf: impl Strategy<Value = Value> + 'static,
+    key: impl Strategy<Value = Text> + Clone + 'static,
+) -> impl Strategy<Value = Value> {
     leaf.prop_recursive(6, 64, 6, move |inner| {
         prop_oneof![
             vec(inner.clone(), 0..6).prop_map(Value::Array),

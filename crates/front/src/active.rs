@@ -146,9 +146,7 @@ impl Active {
                     ActiveTarget::Service(pool(name, service.map_or(NO_SERVICE, pool_limits)))
                 }
                 Target::Static(files) => ActiveTarget::Static(store.root(files).map_err(Unusable::Folder)?),
-                Target::Redirect { status, location } => {
-                    ActiveTarget::Redirect { status: *status, location: location.clone() }
-                }
+                Target::Redirect { status, location } => ActiveTarget::Redirect { status: *status, location: location.clone() },
                 Target::Respond { status, content_type, body } => ActiveTarget::Respond {
                     status: *status,
                     content_type: content_type.clone(),
@@ -190,8 +188,7 @@ impl Active {
 }
 
 /// `config` refuses routes to unknown services, so nothing ever waits with these.
-const NO_SERVICE: PoolLimits =
-    PoolLimits { streams_per_link_max: 0, queue_requests_max: 0, queue_timeout: Duration::ZERO };
+const NO_SERVICE: PoolLimits = PoolLimits { streams_per_link_max: 0, queue_requests_max: 0, queue_timeout: Duration::ZERO };
 
 fn pool_limits(service: &config::Service) -> PoolLimits {
     PoolLimits {

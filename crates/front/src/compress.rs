@@ -292,13 +292,8 @@ mod tests {
 
     fn check(change: impl FnOnce(&mut Candidate<'_>), fields: &[(&str, &str)], expected: Decision) {
         let fields: Vec<(&[u8], &[u8])> = fields.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())).collect();
-        let mut candidate = Candidate {
-            accept_encoding: Some(b"gzip, br"),
-            is_head: false,
-            status: 200,
-            body_len: Some(5000),
-            fields: &fields,
-        };
+        let mut candidate =
+            Candidate { accept_encoding: Some(b"gzip, br"), is_head: false, status: 200, body_len: Some(5000), fields: &fields };
         change(&mut candidate);
         assert_eq!(compressor().decide(&candidate), expected, "{candidate:?}");
     }
@@ -397,12 +392,8 @@ mod tests {
     impl Decoder {
         fn new(encoding: Encoding) -> Decoder {
             match encoding {
-                Encoding::Brotli => {
-                    Decoder::Brotli(Box::new(brotli::DecompressorWriter::new(Vec::new(), 4096)))
-                }
-                Encoding::Zstd => {
-                    Decoder::Zstd(Box::new(zstd::stream::write::Decoder::new(Vec::new()).unwrap()))
-                }
+                Encoding::Brotli => Decoder::Brotli(Box::new(brotli::DecompressorWriter::new(Vec::new(), 4096))),
+                Encoding::Zstd => Decoder::Zstd(Box::new(zstd::stream::write::Decoder::new(Vec::new()).unwrap())),
                 Encoding::Gzip => Decoder::Gzip(Box::new(flate2::write::GzDecoder::new(Vec::new()))),
             }
         }

@@ -237,10 +237,8 @@ impl Request {
     /// Says in the log who failed, at what, and how often the request was sent again.
     pub fn log(&self, fault: &Fault) {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let (method, target, id) = self
-            .head()
-            .map(|head| (text(head.method), text(head.target), text(head.request_id)))
-            .unwrap_or_default();
+        let (method, target, id) =
+            self.head().map(|head| (text(head.method), text(head.target), text(head.request_id))).unwrap_or_default();
         let retries = self.upstream.retries();
         if fault.side() == Side::Client {
             tracing::debug!(target: "bireme::request", request_id = id, "{method} {target}: {fault}");
@@ -346,8 +344,7 @@ pub fn plan(
         }
         ActiveTarget::Static(root) => {
             let (path, query) = split_target(head.target);
-            let request =
-                static_files::Request { method: head.method, path, query, fields: &head.fields, now: Instant::now() };
+            let request = static_files::Request { method: head.method, path, query, fields: &head.fields, now: Instant::now() };
             match root.get_now(&request) {
                 Some(answer) => Plan::Static(route.clone(), answer),
                 None => Plan::Lookup(Box::new(Lookup::new(thread, peer, head, route.clone(), id))),
@@ -355,11 +352,7 @@ pub fn plan(
         }
         ActiveTarget::Redirect { status, location } => {
             let location = fill_location(location, head, &found);
-            Plan::Reply(Reply {
-                status: *status,
-                fields: vec![("location".into(), location)],
-                body: Bytes::new(),
-            })
+            Plan::Reply(Reply { status: *status, fields: vec![("location".into(), location)], body: Bytes::new() })
         }
         ActiveTarget::Respond { status, content_type, body } => Plan::Reply(Reply {
             status: *status,

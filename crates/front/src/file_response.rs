@@ -81,7 +81,9 @@ impl FileResponse {
     }
 
     fn begin(&mut self, file: File, size: u64) -> Incoming {
-        let announced = ResponseHead::parse(&self.head).ok().and_then(|head| head.fields.get("content-length").and_then(parse_content_length));
+        let announced = ResponseHead::parse(&self.head)
+            .ok()
+            .and_then(|head| head.fields.get("content-length").and_then(parse_content_length));
         // A log may have grown since the application looked.
         let len = announced.unwrap_or(size);
         if len > size {

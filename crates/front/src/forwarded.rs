@@ -325,8 +325,7 @@ impl Hop {
 fn x_hops(incoming: &Incoming<'_>) -> Vec<Hop> {
     let nodes: Vec<Node> = list(&incoming.x_for).map(Node::parse).collect();
     let protos: Vec<Option<Scheme>> = list(&incoming.x_proto).map(Scheme::parse).collect();
-    let hosts: Vec<Option<Vec<u8>>> =
-        list(&incoming.x_host).map(|host| valid_host(host).then(|| host.to_vec())).collect();
+    let hosts: Vec<Option<Vec<u8>>> = list(&incoming.x_host).map(|host| valid_host(host).then(|| host.to_vec())).collect();
     let mut hops: Vec<Hop> = nodes.iter().map(|&node| Hop { node, proto: None, host: None }).collect();
     if hops.is_empty() {
         hops.push(Hop { node: Node::Absent, proto: None, host: None });
@@ -372,11 +371,7 @@ fn forwarded_hops(fields: &[&[u8]]) -> Vec<Hop> {
 }
 
 fn list<'a>(fields: &'a [&'a [u8]]) -> impl Iterator<Item = &'a [u8]> {
-    fields
-        .iter()
-        .flat_map(|field| field.split(|&b| b == b','))
-        .map(|entry| entry.trim_ascii())
-        .filter(|entry| !entry.is_empty())
+    fields.iter().flat_map(|field| field.split(|&b| b == b',')).map(|entry| entry.trim_ascii()).filter(|entry| !entry.is_empty())
 }
 
 /// Splits at a separator outside quoted strings (RFC 9110 §5.6.4).
@@ -417,8 +412,7 @@ fn trusts(trust: &TrustedProxies, address: IpAddr) -> bool {
 
 /// Whether the text can be host and port, and stands in a quoted string as it is.
 fn valid_host(host: &[u8]) -> bool {
-    (1..=259).contains(&host.len())
-        && host.iter().all(|&b| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(&b))
+    (1..=259).contains(&host.len()) && host.iter().all(|&b| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(&b))
 }
 
 #[cfg(test)]
@@ -441,14 +435,7 @@ mod tests {
         let origin = peer.origin(&trust, b"site.example", &incoming);
         let text = |value: &[u8]| String::from_utf8(value.to_vec()).unwrap();
         let fields: Vec<String> = origin.fields.iter().map(|(_, value)| text(value)).collect();
-        format!(
-            "{}:{} {} {} | {}",
-            origin.address,
-            origin.port,
-            origin.scheme.name(),
-            text(&origin.host),
-            fields.join(" | ")
-        )
+        format!("{}:{} {} {} | {}", origin.address, origin.port, origin.scheme.name(), text(&origin.host), fields.join(" | "))
     }
 
     #[test]
@@ -480,11 +467,7 @@ mod tests {
             decide(
                 Some("10.0.0.1:5"),
                 false,
-                &[
-                    ("x-forwarded-for", "203.0.113.7"),
-                    ("x-forwarded-proto", "https"),
-                    ("x-forwarded-host", "shop.example:8443"),
-                ]
+                &[("x-forwarded-for", "203.0.113.7"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "shop.example:8443"),]
             ),
             "203.0.113.7:0 https shop.example:8443 | 203.0.113.7, 10.0.0.1 | https | shop.example:8443 | \
              for=203.0.113.7;host=\"shop.example:8443\";proto=https, for=10.0.0.1;proto=http"
@@ -545,11 +528,15 @@ mod tests {
             "2001:db8::17:4711 https a.example | 2001:db8::17, 10.3.3.3, 10.0.0.1 | https | a.example | \
              for=\"[2001:db8::17]:4711\";host=\"a.example\";proto=https, for=10.3.3.3, for=10.0.0.1;proto=http"
         );
-        assert!(decide(Some("10.0.0.1:5"), false, &[("forwarded", "for=_hidden, for=10.3.3.3")])
-            .starts_with(":0 http site.example | 10.3.3.3, 10.0.0.1 | http |"));
+        assert!(
+            decide(Some("10.0.0.1:5"), false, &[("forwarded", "for=_hidden, for=10.3.3.3")])
+                .starts_with(":0 http site.example | 10.3.3.3, 10.0.0.1 | http |")
+        );
         // A separator and an escape inside a quoted string.
-        assert!(decide(Some("10.0.0.1:5"), false, &[("forwarded", "secret=\"a,b;\\\"c\";for=192.0.2.60")])
-            .starts_with("192.0.2.60:0 "));
+        assert!(
+            decide(Some("10.0.0.1:5"), false, &[("forwarded", "secret=\"a,b;\\\"c\";for=192.0.2.60")])
+                .starts_with("192.0.2.60:0 ")
+        );
         // A client cannot lie through a proxy that only knows x-forwarded-for.
         assert!(
             decide(Some("10.0.0.1:5"), false, &[("forwarded", "for=6.6.6.6"), ("x-forwarded-for", "203.0.113.7")])
@@ -563,10 +550,14 @@ mod tests {
             decide(None, false, &[]),
             ":0 http site.example |  | http | site.example | for=unknown;host=\"site.example\";proto=http"
         );
-        assert!(decide(None, false, &[("x-forwarded-for", "203.0.113.7")])
-            .starts_with("203.0.113.7:0 http site.example | 203.0.113.7 | http |"));
-        assert!(decide(Some("[::ffff:10.0.0.1]:5"), false, &[("x-forwarded-for", "::ffff:203.0.113.7")])
-            .starts_with("203.0.113.7:0 "));
+        assert!(
+            decide(None, false, &[("x-forwarded-for", "203.0.113.7")])
+                .starts_with("203.0.113.7:0 http site.example | 203.0.113.7 | http |")
+        );
+        assert!(
+            decide(Some("[::ffff:10.0.0.1]:5"), false, &[("x-forwarded-for", "::ffff:203.0.113.7")])
+                .starts_with("203.0.113.7:0 ")
+        );
     }
 
     #[test]

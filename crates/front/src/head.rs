@@ -105,7 +105,14 @@ pub fn is_hop_by_hop(name: &[u8]) -> bool {
 /// dangerous if merged (RFC 9110 §6.5.1).
 pub fn is_forbidden_trailer(name: &[u8]) -> bool {
     const NAMES: [&[u8]; 8] = [
-        b"content-length", b"host", b"content-encoding", b"content-type", b"content-range", b"authorization", b"trailer", b"set-cookie",
+        b"content-length",
+        b"host",
+        b"content-encoding",
+        b"content-type",
+        b"content-range",
+        b"authorization",
+        b"trailer",
+        b"set-cookie",
     ];
     is_hop_by_hop(name) || NAMES.iter().any(|other| name.eq_ignore_ascii_case(other))
 }

@@ -5,9 +5,9 @@
 //! thread has its own runtime and its own link to every worker; a connection lives and dies on one thread.
 
 pub mod accept;
+pub mod access_log;
 mod active;
 mod busy_poll;
-pub mod access_log;
 pub mod compress;
 pub mod date;
 mod deadline;
@@ -38,8 +38,8 @@ mod websocket;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use config::Settings;
@@ -47,15 +47,15 @@ use link::{Command, Event};
 use tokio::sync::mpsc;
 
 pub use active::Unusable;
-use shadow::Sample;
 pub use listen::{BindError, Bound, Inherited};
 pub use metrics::{BUCKETS_US, STATUS_CLASSES, Totals};
+use shadow::Sample;
 pub use tls::Error as TlsError;
 
 use crate::access_log::AccessLog;
 use crate::active::Active;
-use crate::topics::{Threads, TopicBus};
 use crate::thread::{Order, Shared, Thread};
+use crate::topics::{Threads, TopicBus};
 
 /// The running front threads.
 #[derive(Debug)]
@@ -101,10 +101,7 @@ impl std::error::Error for StartError {}
 
 impl Front {
     /// Starts one thread for each of `bound`'s shares. Events of all threads arrive at the receiver.
-    pub fn start(
-        settings: Arc<Settings>,
-        bound: Bound,
-    ) -> Result<(Front, mpsc::UnboundedReceiver<Event>), StartError> {
+    pub fn start(settings: Arc<Settings>, bound: Bound) -> Result<(Front, mpsc::UnboundedReceiver<Event>), StartError> {
         // Fail here, on the caller's thread, rather than on each of ours.
         Active::validate(&settings).map_err(StartError::Settings)?;
         let access_log = AccessLog::start(&settings.access_log).map_err(StartError::AccessLog)?;
@@ -150,10 +147,7 @@ impl Front {
                     access_log.flush();
                 }
             };
-            let join = std::thread::Builder::new()
-                .name(format!("front-{index}"))
-                .spawn(start)
-                .map_err(StartError::Thread)?;
+            let join = std::thread::Builder::new().name(format!("front-{index}")).spawn(start).map_err(StartError::Thread)?;
             threads.push(Handle { orders, join });
         }
         Ok((Front { threads, shared, access_log, tls, samples: Some(taken) }, receiver))

@@ -224,8 +224,7 @@ mod tests {
 
     #[test]
     fn the_form_follows_accept() {
-        let (json, html, text) =
-            ("application/problem+json", "text/html; charset=utf-8", "text/plain; charset=utf-8");
+        let (json, html, text) = ("application/problem+json", "text/html; charset=utf-8", "text/plain; charset=utf-8");
         check_type(None, json);
         check_type(Some("*/*"), json);
         check_type(Some("application/json"), json);

@@ -145,9 +145,7 @@ pub fn announced_left(announced: Option<u64>, arrived: u64, end: bool) -> Result
     match announced.map(|announced| announced.checked_sub(arrived)) {
         None => Ok(None),
         Some(Some(left)) if left == 0 || !end => Ok(Some(left)),
-        Some(Some(left)) => {
-            Err(Fault::new(Code::AppBrokeHttp, format!("the body ended {left} bytes before its content-length")))
-        }
+        Some(Some(left)) => Err(Fault::new(Code::AppBrokeHttp, format!("the body ended {left} bytes before its content-length"))),
         Some(None) => Err(Fault::new(Code::AppBrokeHttp, "the body is longer than its content-length")),
     }
 }

@@ -270,11 +270,8 @@ impl Thread {
         let known = self.pools.borrow().get(name).cloned();
         known.unwrap_or_else(|| {
             // The supervisor may announce a service before the configuration that routes to it arrives.
-            let limits = crate::pool::PoolLimits {
-                streams_per_link_max: 1,
-                queue_requests_max: 1,
-                queue_timeout: Duration::from_secs(1),
-            };
+            let limits =
+                crate::pool::PoolLimits { streams_per_link_max: 1, queue_requests_max: 1, queue_timeout: Duration::from_secs(1) };
             pool(&self.pools, &self.shared, name, limits)
         })
     }

@@ -436,13 +436,7 @@ impl Link {
 }
 
 /// Checks a frame against the stream's life (protocol/README.md, "Life of a stream") and makes it an event.
-fn read_event(
-    stream: &mut State,
-    kind: Kind,
-    flags: u8,
-    aux: u16,
-    payload: Bytes,
-) -> Result<Option<Incoming>, String> {
+fn read_event(stream: &mut State, kind: Kind, flags: u8, aux: u16, payload: Bytes) -> Result<Option<Incoming>, String> {
     let end = flags & FLAG_END != 0;
     if stream.remote_end && !matches!(kind, Kind::Credit | Kind::Reset) {
         return Err(format!("{kind:?} frame after the end of the response"));
@@ -527,8 +521,7 @@ fn read_event(
         }
         Kind::Credit => {
             let grant = wire::credit(&payload).map_err(|e| e.to_string())?;
-            stream.send_credit =
-                stream.send_credit.checked_add(grant).ok_or("more credit than a u32 counts".to_string())?;
+            stream.send_credit = stream.send_credit.checked_add(grant).ok_or("more credit than a u32 counts".to_string())?;
             if let Some(waker) = stream.waker.take() {
                 waker.wake();
             }

@@ -95,7 +95,10 @@ impl Layout {
         if sharing || !untouched {
             for (&number, area) in &mut self.areas {
                 let fits = if sharing { area.bytes == self.limits.segment_bytes } else { area.bytes <= size + size / 4 };
-                if fits && !area.retired && let Ok(range) = area.free.allocate_range(size) {
+                if fits
+                    && !area.retired
+                    && let Ok(range) = area.free.allocate_range(size)
+                {
                     area.used += size;
                     return Ok(Placement::Inside(number, range));
                 }

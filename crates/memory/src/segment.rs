@@ -180,9 +180,8 @@ fn map(file: impl AsFd, bytes: u64) -> io::Result<NonNull<u8>> {
     let length = usize::try_from(bytes).map_err(|_| Errno::NOMEM)?;
     // SAFETY: the kernel chooses an address range that nothing else uses.
     #[allow(unsafe_code)]
-    let start = unsafe {
-        rustix::mm::mmap(std::ptr::null_mut(), length, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, file, 0)?
-    };
+    let start =
+        unsafe { rustix::mm::mmap(std::ptr::null_mut(), length, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, file, 0)? };
     NonNull::new(start.cast::<u8>()).ok_or_else(|| Errno::NOMEM.into())
 }
 

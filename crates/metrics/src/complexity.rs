@@ -15,8 +15,8 @@ use std::path::Path;
 
 use tree_sitter::Node;
 
-use crate::syntax::{Language, children, parse, text};
 use crate::Fault;
+use crate::syntax::{Language, children, parse, text};
 
 /// Counts of one file, or of several added up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -127,23 +127,65 @@ impl<'s> Count<'s> {
             "expression_statement" => !(self.python && is_docstring(node)),
             // `export function f() {}` is one declaration.
             "export_statement" => node.child_by_field_name("declaration").is_none(),
-            "return_statement" | "if_statement" | "elif_clause" | "for_statement" | "for_in_statement" | "while_statement"
-            | "do_statement" | "try_statement" | "with_statement" | "switch_statement" | "match_statement" | "break_statement"
-            | "continue_statement" | "pass_statement" | "raise_statement" | "throw_statement" | "debugger_statement"
-            | "import_statement" | "import_from_statement" | "future_import_statement" | "global_statement"
-            | "nonlocal_statement" | "assert_statement" | "delete_statement" | "type_alias_statement" | "lexical_declaration"
-            | "variable_declaration" | "function_declaration" | "generator_function_declaration" | "function_definition"
-            | "class_declaration" | "abstract_class_declaration" | "class_definition" | "method_definition" | "field_definition"
-            | "public_field_definition" | "interface_declaration" | "type_alias_declaration" | "enum_declaration" => true,
+            "return_statement"
+            | "if_statement"
+            | "elif_clause"
+            | "for_statement"
+            | "for_in_statement"
+            | "while_statement"
+            | "do_statement"
+            | "try_statement"
+            | "with_statement"
+            | "switch_statement"
+            | "match_statement"
+            | "break_statement"
+            | "continue_statement"
+            | "pass_statement"
+            | "raise_statement"
+            | "throw_statement"
+            | "debugger_statement"
+            | "import_statement"
+            | "import_from_statement"
+            | "future_import_statement"
+            | "global_statement"
+            | "nonlocal_statement"
+            | "assert_statement"
+            | "delete_statement"
+            | "type_alias_statement"
+            | "lexical_declaration"
+            | "variable_declaration"
+            | "function_declaration"
+            | "generator_function_declaration"
+            | "function_definition"
+            | "class_declaration"
+            | "abstract_class_declaration"
+            | "class_definition"
+            | "method_definition"
+            | "field_definition"
+            | "public_field_definition"
+            | "interface_declaration"
+            | "type_alias_declaration"
+            | "enum_declaration" => true,
             _ => false,
         }
     }
 
     fn is_decision(&self, node: Node<'_>) -> bool {
         match node.kind() {
-            "if_statement" | "elif_clause" | "for_statement" | "for_in_statement" | "while_statement" | "do_statement" | "switch_case"
-            | "catch_clause" | "except_clause" | "ternary_expression" | "conditional_expression" | "boolean_operator"
-            | "for_in_clause" | "if_clause" => true,
+            "if_statement"
+            | "elif_clause"
+            | "for_statement"
+            | "for_in_statement"
+            | "while_statement"
+            | "do_statement"
+            | "switch_case"
+            | "catch_clause"
+            | "except_clause"
+            | "ternary_expression"
+            | "conditional_expression"
+            | "boolean_operator"
+            | "for_in_clause"
+            | "if_clause" => true,
             "case_clause" => !is_wildcard(node, self.source),
             "binary_expression" | "augmented_assignment_expression" => {
                 let operator = node.child_by_field_name("operator").map_or("", |operator| operator.kind());
@@ -155,7 +197,10 @@ impl<'s> Count<'s> {
 
     fn name_of(&self, function: Node<'_>, place: Place<'_>) -> &'s str {
         let named = function.child_by_field_name("name").or_else(|| {
-            place.parent.filter(|parent| parent.kind() == "variable_declarator").and_then(|parent| parent.child_by_field_name("name"))
+            place
+                .parent
+                .filter(|parent| parent.kind() == "variable_declarator")
+                .and_then(|parent| parent.child_by_field_name("name"))
         });
         named.map_or("", |name| text(name, self.source))
     }
@@ -209,8 +254,14 @@ fn place_of<'t>(child: Node<'t>, parent: Node<'t>, inside: Place<'t>) -> Place<'
 fn is_function(kind: &str) -> bool {
     matches!(
         kind,
-        "function_declaration" | "generator_function_declaration" | "function_expression" | "generator_function" | "arrow_function"
-            | "method_definition" | "function_definition" | "lambda"
+        "function_declaration"
+            | "generator_function_declaration"
+            | "function_expression"
+            | "generator_function"
+            | "arrow_function"
+            | "method_definition"
+            | "function_definition"
+            | "lambda"
     )
 }
 
@@ -218,8 +269,17 @@ fn is_function(kind: &str) -> bool {
 fn breaks_flow(kind: &str) -> bool {
     matches!(
         kind,
-        "if_statement" | "for_statement" | "for_in_statement" | "while_statement" | "do_statement" | "switch_statement"
-            | "match_statement" | "catch_clause" | "except_clause" | "ternary_expression" | "conditional_expression"
+        "if_statement"
+            | "for_statement"
+            | "for_in_statement"
+            | "while_statement"
+            | "do_statement"
+            | "switch_statement"
+            | "match_statement"
+            | "catch_clause"
+            | "except_clause"
+            | "ternary_expression"
+            | "conditional_expression"
     )
 }
 

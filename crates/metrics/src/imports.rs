@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use tree_sitter::Node;
 
-use crate::syntax::{Language, children, parse, text};
 use crate::Fault;
+use crate::syntax::{Language, children, parse, text};
 
 /// One import, as it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +80,8 @@ impl Import {
         };
         bases.into_iter().find_map(|base| {
             let path = rest.split('.').filter(|part| !part.is_empty()).fold(base.to_owned(), |path, part| path.join(part));
-            let members = self.members.iter().flat_map(|member| [path.join(format!("{member}.py")), path.join(member).join("__init__.py")]);
+            let members =
+                self.members.iter().flat_map(|member| [path.join(format!("{member}.py")), path.join(member).join("__init__.py")]);
             members
                 .chain([path.with_extension("py"), path.join("__init__.py")])
                 .find(|path| path.is_file())
@@ -116,8 +117,7 @@ fn python_import(node: Node<'_>, source: &str, found: &mut Vec<Import>) {
         let name = if name.kind() == "aliased_import" { name.child_by_field_name("name").unwrap_or(name) } else { name };
         text(name, source).to_owned()
     };
-    let names: Vec<String> =
-        node.children_by_field_name("name", &mut node.walk()).map(plain).collect();
+    let names: Vec<String> = node.children_by_field_name("name", &mut node.walk()).map(plain).collect();
     match node.kind() {
         "import_statement" => {
             found.extend(names.into_iter().map(|name| Import { name, members: Vec::new(), python: true }));

@@ -21,8 +21,7 @@ pub struct Packages {
 /// Packages that JavaScript files import by name, and what these depend on: found in `node_modules` at the importing file or above, as Node does,
 /// whichever tool installed them. What is not there, such as Node's own modules, is left out.
 pub fn node_packages(imports: &BTreeSet<(PathBuf, String)>) -> Packages {
-    let mut waiting: Vec<PathBuf> =
-        imports.iter().filter_map(|(file, name)| installed_at(file.parent()?, name)).collect();
+    let mut waiting: Vec<PathBuf> = imports.iter().filter_map(|(file, name)| installed_at(file.parent()?, name)).collect();
     let mut seen = BTreeSet::new();
     let mut packages = Packages::default();
     while let Some(folder) = waiting.pop() {
@@ -44,7 +43,8 @@ pub fn node_packages(imports: &BTreeSet<(PathBuf, String)>) -> Packages {
 }
 
 fn installed_at(folder: &Path, name: &str) -> Option<PathBuf> {
-    let place = folder.ancestors().map(|above| above.join("node_modules").join(name)).find(|path| path.join("package.json").is_file())?;
+    let place =
+        folder.ancestors().map(|above| above.join("node_modules").join(name)).find(|path| path.join("package.json").is_file())?;
     // Some tools keep packages elsewhere and link to them; what they depend on lies there.
     place.canonicalize().ok()
 }
@@ -142,7 +142,8 @@ fn distribution(metadata: &str, record: &str) -> (String, Distribution) {
             Some(("Name", value)) => name = normal(value),
             Some(("Version", value)) => it.version = value.to_owned(),
             Some(("Requires-Dist", value)) if !value.contains("extra ==") => {
-                let end = value.find(|letter: char| !letter.is_ascii_alphanumeric() && !"._-".contains(letter)).unwrap_or(value.len());
+                let end =
+                    value.find(|letter: char| !letter.is_ascii_alphanumeric() && !"._-".contains(letter)).unwrap_or(value.len());
                 it.requires.push(normal(&value[..end]));
             }
             _ => {}

@@ -89,7 +89,14 @@ fn else_if_is_flat_in_both() {
 #[test]
 fn what_is_caught_nests_and_what_is_tried_does_not() {
     check("a.js", "function f() { try { if (a) b(); } catch (e) { if (c) d(); } finally { g(); } }", 7, 1, 4, 1 + 1 + 2);
-    check("a.py", "def f():\n    try:\n        if a: b()\n    except E:\n        if c: d()\n    finally:\n        g()\n", 7, 1, 4, 1 + 1 + 2);
+    check(
+        "a.py",
+        "def f():\n    try:\n        if a: b()\n    except E:\n        if c: d()\n    finally:\n        g()\n",
+        7,
+        1,
+        4,
+        1 + 1 + 2,
+    );
 }
 
 #[test]

@@ -29,20 +29,14 @@ impl Host {
             return Err("a host is a name such as \"example.com\"; write international names in their xn-- form");
         }
         let name = name.strip_suffix('.').unwrap_or(name);
-        Ok(if below {
-            Host::Below(format!(".{name}").into_bytes().into())
-        } else {
-            Host::Exact(name.as_bytes().into())
-        })
+        Ok(if below { Host::Below(format!(".{name}").into_bytes().into()) } else { Host::Exact(name.as_bytes().into()) })
     }
 
     /// Whether a host without its port matches.
     pub(crate) fn matches(&self, host: &[u8]) -> bool {
         match self {
             Host::Exact(name) => name.eq_ignore_ascii_case(host),
-            Host::Below(suffix) => {
-                host.len() > suffix.len() && host[host.len() - suffix.len()..].eq_ignore_ascii_case(suffix)
-            }
+            Host::Below(suffix) => host.len() > suffix.len() && host[host.len() - suffix.len()..].eq_ignore_ascii_case(suffix),
         }
     }
 

@@ -167,8 +167,7 @@ impl Entry {
 
     fn covers(&self, other: &Entry) -> bool {
         let hosts = self.hosts.is_empty()
-            || !other.hosts.is_empty()
-                && other.hosts.iter().all(|theirs| self.hosts.iter().any(|mine| mine.covers(theirs)));
+            || !other.hosts.is_empty() && other.hosts.iter().all(|theirs| self.hosts.iter().any(|mine| mine.covers(theirs)));
         let methods = self.methods.is_empty()
             || !other.methods.is_empty() && other.methods.iter().all(|theirs| self.methods.contains(theirs));
         hosts && methods && self.path.covers(&other.path)
@@ -335,8 +334,7 @@ mod tests {
     fn errors_name_rule_and_text() {
         let error = Table::new(vec![rule("/a"), rule("GET /b*")]).unwrap_err();
         assert_eq!((error.rule, error.text.as_str()), (1, "/b*"));
-        let error =
-            Table::new(vec![Rule { hosts: vec!["a:80".into()], path: "/".into(), ..Rule::default() }]).unwrap_err();
+        let error = Table::new(vec![Rule { hosts: vec!["a:80".into()], path: "/".into(), ..Rule::default() }]).unwrap_err();
         assert!(error.to_string().contains("without a port"), "{error}");
     }
 

@@ -123,7 +123,8 @@ pub(crate) fn choose<'s>(
     let chosen = match (&question.file, &question.module) {
         (Some(file), None) => {
             let file = file.canonicalize().unwrap_or_else(|_| file.clone());
-            own.filter_map(|spec| Some((spec.closeness(&file)?, spec))).reduce(|best, next| if next.0 > best.0 { next } else { best })
+            own.filter_map(|spec| Some((spec.closeness(&file)?, spec)))
+                .reduce(|best, next| if next.0 > best.0 { next } else { best })
                 .map(|(_, spec)| spec)
         }
         (None, Some(_)) => own.next().filter(|_| own.next().is_none()),

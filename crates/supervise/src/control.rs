@@ -130,16 +130,14 @@ fn understand(frame: &wire::Frame<'_>) -> Result<Heard, String> {
     }
     match frame.kind {
         Kind::Ready => {
-            let mut ready: Ready =
-                serde_json::from_slice(frame.payload).map_err(|e| format!("READY cannot be read: {e}"))?;
+            let mut ready: Ready = serde_json::from_slice(frame.payload).map_err(|e| format!("READY cannot be read: {e}"))?;
             cut(&mut ready.kind, 64);
             ready.notes.truncate(NOTES_MAX);
             ready.notes.iter_mut().for_each(|note| cut(note, 1024));
             Ok(Heard::Ready(ready))
         }
         Kind::Failed => {
-            let mut failed: Failed =
-                serde_json::from_slice(frame.payload).map_err(|e| format!("FAILED cannot be read: {e}"))?;
+            let mut failed: Failed = serde_json::from_slice(frame.payload).map_err(|e| format!("FAILED cannot be read: {e}"))?;
             for text in [&mut failed.error, &mut failed.stack, &mut failed.hint] {
                 cut(text, TEXT_BYTES_MAX);
             }

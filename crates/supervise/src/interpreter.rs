@@ -181,9 +181,8 @@ fn from_setting(setting: &Path, inside: &[&str], surroundings: &Surroundings) ->
         return Ok(setting.to_path_buf());
     }
     if setting.is_dir() {
-        return program_in(setting, inside).ok_or_else(|| {
-            NotFound(format!("`interpreter` is the folder {}, which holds no {}", setting.display(), inside[0]))
-        });
+        return program_in(setting, inside)
+            .ok_or_else(|| NotFound(format!("`interpreter` is the folder {}, which holds no {}", setting.display(), inside[0])));
     }
     let bare_name = setting.components().count() == 1 && !setting.is_absolute();
     if bare_name && let Some(path) = surroundings.on_path(setting) {
@@ -228,10 +227,8 @@ mod tests {
         static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let root = tree(&format!("python-{count}"), files);
-        let surroundings = Surroundings {
-            path: Some(root.join("usr/bin").into_os_string()),
-            virtual_env: virtual_env.map(|v| root.join(v)),
-        };
+        let surroundings =
+            Surroundings { path: Some(root.join("usr/bin").into_os_string()), virtual_env: virtual_env.map(|v| root.join(v)) };
         let setting = setting.map(|s| if s.contains('/') { root.join(s) } else { PathBuf::from(s) });
         let found = find_python(setting.as_deref(), &root.join("app/src"), &root.join("app"), &surroundings);
         match (found, expected) {

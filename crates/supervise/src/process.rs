@@ -46,8 +46,7 @@ pub(crate) struct Ends {
 }
 
 /// Variables of the front's own that a child would misunderstand as meant for it (sd_listen_fds(3), sd_notify(3)).
-const NOT_INHERITED: [&str; 6] =
-    ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
+const NOT_INHERITED: [&str; 6] = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
 
 impl Process {
     /// Starts a worker. The calling thread must outlive it: its end is the worker's end.

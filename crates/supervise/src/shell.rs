@@ -260,9 +260,7 @@ impl Shell {
 
     fn next_deadline(&self, usage_at: Instant) -> Instant {
         let watches_usage = |run: &Run| {
-            run.specs.values().any(|spec| {
-                spec.policy.recycle_requests.is_some() || spec.policy.recycle_memory_bytes.is_some()
-            })
+            run.specs.values().any(|spec| spec.policy.recycle_requests.is_some() || spec.policy.recycle_memory_bytes.is_some())
         };
         let usage = self.services.values().any(watches_usage).then_some(usage_at);
         let machines = self.services.values().filter_map(|run| run.machine.deadline()).map(|at| self.epoch + at);
@@ -400,7 +398,12 @@ impl Shell {
         };
         match started {
             Ok((process, Ends { stdout, stderr, exit })) => {
-                tracing::debug!(worker = &*run.name, pid = process.pid(), "started {}", run.spec.worker.interpreter.path.display());
+                tracing::debug!(
+                    worker = &*run.name,
+                    pid = process.pid(),
+                    "started {}",
+                    run.spec.worker.interpreter.path.display()
+                );
                 if let Some(guardian) = &mut self.guardian {
                     guardian.watch(process.pid());
                 }
@@ -516,7 +519,8 @@ impl Shell {
             return self.settled(worker);
         }
         // It served nothing, so nobody waits for its links; its last words are the best explanation there is.
-        let last_words = std::mem::take(&mut run.outputs).into_iter().chain(run.control.as_mut().and_then(Control::take_listener));
+        let last_words =
+            std::mem::take(&mut run.outputs).into_iter().chain(run.control.as_mut().and_then(Control::take_listener));
         let last_words: Vec<JoinHandle<()>> = last_words.collect();
         let interpreter = run.control.is_none().then(|| run.spec.worker.interpreter.clone());
         let (heard, explained) = (self.heard.clone(), run.explained.clone());
@@ -702,4 +706,3 @@ fn check_names(services: &[ServiceSpec]) -> Result<(), String> {
         None => Ok(()),
     }
 }
-

@@ -125,12 +125,7 @@ impl Plan {
     ///
     /// # Errors
     /// When a service cannot be started; see [`ServiceSpec::for_service`].
-    pub fn for_settings(
-        settings: &config::Settings,
-        purpose: Purpose,
-        runtime: &Path,
-        home: &Path,
-    ) -> Result<Plan, SpecError> {
+    pub fn for_settings(settings: &config::Settings, purpose: Purpose, runtime: &Path, home: &Path) -> Result<Plan, SpecError> {
         let drain = settings.timeouts.drain;
         let spec = |service| match purpose {
             Purpose::Serve => ServiceSpec::for_service(service, runtime, settings.threads, drain),
@@ -249,12 +244,7 @@ impl ServiceSpec {
     ///
     /// # Errors
     /// When no interpreter is found, or the runtime is incomplete.
-    fn implicit(
-        language: Language,
-        settings: &config::Settings,
-        runtime: &Path,
-        home: &Path,
-    ) -> Result<ServiceSpec, SpecError> {
+    fn implicit(language: Language, settings: &config::Settings, runtime: &Path, home: &Path) -> Result<ServiceSpec, SpecError> {
         let surroundings = Surroundings::from_env(&[]);
         let found: Result<Interpreter, NotFound> = match language {
             Language::Node => interpreter::find_node(None, &surroundings),

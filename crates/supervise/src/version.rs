@@ -14,11 +14,7 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Runs `<interpreter> --version` and explains the failure if the version is not supported. Only called after a
 /// failure: a start that succeeds never pays for it.
 pub(crate) async fn probe_version(interpreter: &Interpreter) -> Option<Failure> {
-    let output = Command::new(&interpreter.path)
-        .arg("--version")
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
+    let output = Command::new(&interpreter.path).arg("--version").stdin(Stdio::null()).kill_on_drop(true).output();
     let output = tokio::time::timeout(PROBE_TIMEOUT, output).await.ok()?.ok()?;
     // Python 2 answers on stderr.
     let text = if output.stdout.is_empty() { output.stderr } else { output.stdout };

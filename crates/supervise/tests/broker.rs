@@ -1,16 +1,15 @@
 //! The broker with real processes: who is told of which worker, and when.
 
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use std::io::{Read, Write};
 
 use serde_json::{Value, json};
 use supervise::{
-    Backoff, CallsSpec, Handle, Interpreter, Language, Plan, Policy, RunDirectory, ServiceSpec, Supervisor, Threads,
-    WorkerSpec,
+    Backoff, CallsSpec, Handle, Interpreter, Language, Plan, Policy, RunDirectory, ServiceSpec, Supervisor, Threads, WorkerSpec,
 };
 use tokio::sync::mpsc;
 use wire::Kind;
@@ -74,10 +73,7 @@ fn start(behaviour: &str, start_timeout: Duration) -> Fixture {
     std::fs::create_dir_all(&folder).unwrap();
     let directory = Arc::new(RunDirectory::create(Some(&folder.join("run"))).unwrap());
     let (events, event_inbox) = mpsc::unbounded_channel();
-    let plan = Plan {
-        services: vec![spec(&folder, behaviour)],
-        calls: CallsSpec { start_timeout, ..CallsSpec::default() },
-    };
+    let plan = Plan { services: vec![spec(&folder, behaviour)], calls: CallsSpec { start_timeout, ..CallsSpec::default() } };
     let handle = Supervisor::start(directory.clone(), plan, NoThreads, event_inbox).unwrap();
     Fixture { handle, folder, _directory: directory, _events: events }
 }
@@ -155,10 +151,13 @@ async fn the_first_question_starts_the_service() {
     link.resolve(7, "/somewhere/model.py");
     let (kind, answer) = link.receive();
     assert_eq!((kind, &answer["id"], &answer["service"]), (Kind::Resolved, &json!(7), &json!("python")));
-    assert_eq!(answer["options"], json!({
-        "timeout_ms": 30000, "in_flight_max": 1024, "message_bytes_max": 67_108_864, "shared_bytes_min": 65536,
-        "shared_bytes_max": 1_u64 << 30,
-    }));
+    assert_eq!(
+        answer["options"],
+        json!({
+            "timeout_ms": 30000, "in_flight_max": 1024, "message_bytes_max": 67_108_864, "shared_bytes_min": 65536,
+            "shared_bytes_max": 1_u64 << 30,
+        })
+    );
     let path = answer["workers"][0]["path"].as_str().unwrap();
     assert!(path.starts_with(fixture.folder.to_str().unwrap()) && path.ends_with(".sock"), "{path}");
     if names(&answer).len() < 2 {

@@ -12,8 +12,7 @@ use std::time::Duration;
 use link::{Closed, Command, Event, ServiceState, Worker, WorkerId};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use supervise::{
-    Backoff, Handle, Interpreter, Language, Policy, ReloadError, RunDirectory, ServiceSpec, Supervisor, Threads,
-    WorkerSpec,
+    Backoff, Handle, Interpreter, Language, Policy, ReloadError, RunDirectory, ServiceSpec, Supervisor, Threads, WorkerSpec,
 };
 use tokio::sync::mpsc;
 
@@ -218,7 +217,9 @@ mod logged {
         fn record(&self, _: &Id, _: &Record<'_>) {}
         fn record_follows_from(&self, _: &Id, _: &Id) {}
         fn event(&self, event: &Event<'_>) {
-            if !matches!(event.metadata().target(), "worker" | "supervise") && !event.metadata().target().starts_with("supervise::") {
+            if !matches!(event.metadata().target(), "worker" | "supervise")
+                && !event.metadata().target().starts_with("supervise::")
+            {
                 return;
             }
             let mut line = Line(format!("{} ", event.metadata().target()));

@@ -88,8 +88,7 @@ impl Module {
     /// `web_render_js` for `web/render.js`.
     pub fn of(path: &Path) -> Module {
         let letters = path.to_string_lossy();
-        let name: String =
-            letters.chars().map(|letter| if letter.is_alphanumeric() { letter } else { '_' }).collect();
+        let name: String = letters.chars().map(|letter| if letter.is_alphanumeric() { letter } else { '_' }).collect();
         Module { name: if name.starts_with(|first: char| first.is_ascii_digit()) { format!("_{name}") } else { name } }
     }
 }
@@ -117,7 +116,8 @@ pub fn package(modules: &BTreeMap<String, Vec<Module>>) -> String {
         );
     }
     let node = if overloads.is_empty() { NODE.to_owned() } else { format!("{overloads}@overload\n{NODE}") };
-    let head = "# Written by `bireme types`; do not edit. What the package bireme offers inside of Python programs that Bireme runs.\n";
+    let head =
+        "# Written by `bireme types`; do not edit. What the package bireme offers inside of Python programs that Bireme runs.\n";
     let text = PACKAGE.split_once('\n').map_or(PACKAGE, |(_, text)| text).replace(NODE, &node);
     format!("{head}{}", text.replace("\n_P = ParamSpec", &format!("{imports}\n_P = ParamSpec")))
 }

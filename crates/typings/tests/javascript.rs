@@ -15,7 +15,8 @@ fn check(name: &str, source: &str, expected: &str) {
 /// The same of the first file, which imports the others.
 #[track_caller]
 fn check_files(files: &[(&str, &str)], expected: &str) {
-    let read = |path: &Path| files.iter().find(|(name, _)| Path::new("/app").join(name) == path).map(|(_, text)| (*text).to_owned());
+    let read =
+        |path: &Path| files.iter().find(|(name, _)| Path::new("/app").join(name) == path).map(|(_, text)| (*text).to_owned());
     let path = Path::new("/app").join(files[0].0);
     let text = stub(&path, &read, true).unwrap().text(&path);
     let text = text.replace("    @staticmethod\n", "");
@@ -27,7 +28,8 @@ fn check_files(files: &[(&str, &str)], expected: &str) {
 /// What the stub of a file has among other things.
 #[track_caller]
 fn check_contains(files: &[(&str, &str)], expected: &[&str]) {
-    let read = |path: &Path| files.iter().find(|(name, _)| Path::new("/app").join(name) == path).map(|(_, text)| (*text).to_owned());
+    let read =
+        |path: &Path| files.iter().find(|(name, _)| Path::new("/app").join(name) == path).map(|(_, text)| (*text).to_owned());
     let path = Path::new("/app").join(files[0].0);
     let text = stub(&path, &read, true).unwrap().text(&path).replace("    @staticmethod\n", "");
     for expected in expected {
@@ -90,7 +92,8 @@ fn classes_have_instances_that_stay() {
 
 #[test]
 fn types_and_exports_of_other_files_are_followed() {
-    let types = "export interface User { name: string }\nexport type Rows<T> = T[];\nexport default interface Page { rows: Rows<User> }";
+    let types =
+        "export interface User { name: string }\nexport type Rows<T> = T[];\nexport default interface Page { rows: Rows<User> }";
     let source = "import type Page from './types.js';\nimport * as types from './types.js';\nexport { helper as help } from './more.mjs';\n\
                   export * from './more.mjs';\nexport const f = (users: types.User[]): Page => ({ rows: users });";
     let more = "/** @param {Array<import('./types.ts').User>} users */\nexport function helper(users) {}\nexport default 1;";
@@ -101,7 +104,11 @@ fn types_and_exports_of_other_files_are_followed() {
          @js_function\n    def f(users: Sequence[User], /) -> Page: ...",
     );
     // What lies outside of the project is open.
-    check("a.js", "module.exports = { ...require('package') };", "class Module:\n    def __getattr__(self, name: str) -> Any: ...");
+    check(
+        "a.js",
+        "module.exports = { ...require('package') };",
+        "class Module:\n    def __getattr__(self, name: str) -> Any: ...",
+    );
 }
 
 #[test]
@@ -188,7 +195,10 @@ fn arrays_are_those_of_numpy() {
         "class Module:\n    @js_function\n    def f(a: NDArray[np.float64] | array.array[float], /) -> NDArray[np.int64]: ...",
     );
     let without = stub(Path::new("a.ts"), &|_| Some(source.to_owned()), false).unwrap().text(Path::new("a.ts"));
-    assert!(without.contains("def f(a: array.array[float], /) -> array.array[int]: ...") && !without.contains("numpy"), "{without}");
+    assert!(
+        without.contains("def f(a: array.array[float], /) -> array.array[int]: ...") && !without.contains("numpy"),
+        "{without}"
+    );
 }
 
 #[test]
@@ -202,7 +212,11 @@ fn callbacks_say_what_they_get() {
 
 #[test]
 fn a_last_object_may_be_keywords() {
-    check("a.js", "export function f(text, { top = 3, ...rest } = {}) { }", "class Module:\n    @js_function\n    def f(text: Any, arg1: Any = ..., /) -> None: ...");
+    check(
+        "a.js",
+        "export function f(text, { top = 3, ...rest } = {}) { }",
+        "class Module:\n    @js_function\n    def f(text: Any, arg1: Any = ..., /) -> None: ...",
+    );
     check_contains(
         &[("a.js", "export function g(text = '', { top = 3, mode } = {}) { }")],
         &[
@@ -215,9 +229,17 @@ fn a_last_object_may_be_keywords() {
 #[test]
 fn what_is_not_certain_is_any() {
     check("a.js", "export * from './b.js';", "class Module:\n    def __getattr__(self, name: str) -> Any: ...");
-    check("a.js", "export function f({ a, ...rest }, b) { return a; }", "class Module:\n    @js_function\n    def f(arg0: Any, b: Any, /) -> Any: ...");
+    check(
+        "a.js",
+        "export function f({ a, ...rest }, b) { return a; }",
+        "class Module:\n    @js_function\n    def f(arg0: Any, b: Any, /) -> Any: ...",
+    );
     check("a.js", "let x = 1;", "class Module:\n    pass");
-    check("a.ts", "import { T } from 'package';\nexport const f = (a: T): T['x'] => a;", "class Module:\n    @js_function\n    def f(a: Any, /) -> Any: ...");
+    check(
+        "a.ts",
+        "import { T } from 'package';\nexport const f = (a: T): T['x'] => a;",
+        "class Module:\n    @js_function\n    def f(a: Any, /) -> Any: ...",
+    );
     assert!(stub(Path::new("a.js"), &|_| Some("export function (".to_owned()), true).is_err());
     assert!(stub(Path::new("a.js"), &|_| None, true).is_err());
 }
@@ -241,6 +263,9 @@ fn literals_lead_to_modules() {
     ]);
     let text = package(&two);
     assert!(text.contains("from .js.x_b_js import Module as _Module2\n"), "{text}");
-    assert!(text.contains("def node(name: Literal[\"./b.js\"], *, service: str | None = ...) -> _Module1 | _Module2: ..."), "{text}");
+    assert!(
+        text.contains("def node(name: Literal[\"./b.js\"], *, service: str | None = ...) -> _Module1 | _Module2: ..."),
+        "{text}"
+    );
     assert!(!package(&BTreeMap::new()).contains("@overload"));
 }

@@ -243,11 +243,7 @@ impl Compressor {
 }
 
 /// One step of inflation: bytes consumed, bytes produced, and whether a final block has ended the data.
-pub(crate) fn inflate(
-    state: &mut Decompress,
-    input: &[u8],
-    output: &mut [u8],
-) -> Result<(usize, usize, bool), Violation> {
+pub(crate) fn inflate(state: &mut Decompress, input: &[u8], output: &mut [u8]) -> Result<(usize, usize, bool), Violation> {
     let (before_in, before_out) = (state.total_in(), state.total_out());
     let status = state
         .decompress(input, output, FlushDecompress::Sync)

@@ -44,10 +44,7 @@ impl Refusal {
 ///
 /// # Errors
 /// Says which rule of §4.2.1 the request breaks.
-pub fn check<'a>(
-    method: &[u8],
-    fields: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
-) -> Result<&'a [u8], Refusal> {
+pub fn check<'a>(method: &[u8], fields: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone) -> Result<&'a [u8], Refusal> {
     if method != b"GET" {
         return Err(Refusal::Method);
     }
@@ -90,10 +87,7 @@ pub fn protocols<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> impl
 }
 
 /// The values of a field, in order.
-pub fn values<'a>(
-    fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
-    name: &'static str,
-) -> impl Iterator<Item = &'a [u8]> {
+pub fn values<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>, name: &'static str) -> impl Iterator<Item = &'a [u8]> {
     fields.filter(move |(n, _)| n.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
 }
 

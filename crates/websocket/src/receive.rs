@@ -110,12 +110,7 @@ impl Receiver {
     ///
     /// # Errors
     /// Says how the client broke the protocol or a limit. The socket is then to be closed, and no further step taken.
-    pub fn next<'b>(
-        &mut self,
-        input: &'b mut [u8],
-        inflated: &'b mut [u8],
-        room: usize,
-    ) -> Result<(usize, Step<'b>), Violation> {
+    pub fn next<'b>(&mut self, input: &'b mut [u8], inflated: &'b mut [u8], room: usize) -> Result<(usize, Step<'b>), Violation> {
         let mut taken = 0;
         while self.frame.is_none() {
             let Some((header, length)) = Header::read(&input[taken..])? else { return Ok((taken, Step::More)) };
@@ -195,12 +190,7 @@ impl Receiver {
         Ok((n, Step::Data { text, bytes, end }))
     }
 
-    fn inflated<'b>(
-        &mut self,
-        input: &mut [u8],
-        output: &'b mut [u8],
-        room: usize,
-    ) -> Result<(usize, Step<'b>), Violation> {
+    fn inflated<'b>(&mut self, input: &mut [u8], output: &'b mut [u8], room: usize) -> Result<(usize, Step<'b>), Violation> {
         let (Some(frame), Some(message), Some(deflate)) = (&mut self.frame, &mut self.message, &mut self.deflate) else {
             return Ok((0, Step::More));
         };

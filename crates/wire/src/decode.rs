@@ -83,9 +83,7 @@ impl<'a> FieldList<'a> {
 
     /// The first value of the field `name`, compared without regard to case (RFC 9110 §5.1).
     pub fn get(&self, name: &str) -> Option<&'a [u8]> {
-        self.iter()
-            .find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes()))
-            .map(|(_, value)| value)
+        self.iter().find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
     }
 }
 

@@ -34,11 +34,7 @@ pub fn put_reset(out: &mut Vec<u8>, stream: u32, code: ResetCode, text: &str) {
 /// Makes the encoded REQUEST of a WebSocket's handshake one that asks another worker to take the socket over: sets
 /// [`FLAG_TAKE_OVER`], and says in the body which subprotocol was agreed on and which topics the socket has joined, by
 /// which names; as many as [`TAKE_OVER_BODY_MAX`] holds.
-pub fn mark_taken_over<'a>(
-    frame: &mut Vec<u8>,
-    subprotocol: &[u8],
-    topics: impl Iterator<Item = (&'a str, &'a [u8])>,
-) {
+pub fn mark_taken_over<'a>(frame: &mut Vec<u8>, subprotocol: &[u8], topics: impl Iterator<Item = (&'a str, &'a [u8])>) {
     let body_max = TAKE_OVER_BODY_MAX.min(HEADER_LEN + PAYLOAD_MAX - frame.len());
     let body_start = frame.len();
     let put = |frame: &mut Vec<u8>, texts: &[&[u8]]| {
@@ -214,10 +210,7 @@ fn put_length(out: &mut Vec<u8>, string: &[u8], what: &'static str) -> Result<()
     Ok(())
 }
 
-fn put_field_lengths<'f>(
-    out: &mut Vec<u8>,
-    fields: impl Iterator<Item = (&'f [u8], &'f [u8])>,
-) -> Result<u16, WireError> {
+fn put_field_lengths<'f>(out: &mut Vec<u8>, fields: impl Iterator<Item = (&'f [u8], &'f [u8])>) -> Result<u16, WireError> {
     let mut count: u16 = 0;
     for (name, value) in fields {
         put_length(out, name, "a field name")?;

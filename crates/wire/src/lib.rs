@@ -10,11 +10,12 @@ mod topic;
 
 pub use decode::{FieldList, Frame, RequestHead, ResponseHead, credit, decode_frame, field_list};
 pub use encode::{
-    RequestParts, TAKE_OVER_BODY_MAX, mark_taken_over, put_credit, put_field_list, put_file_response, put_frame, put_header, put_request, put_reset,
-    put_response, request_len, set_stream,
+    RequestParts, TAKE_OVER_BODY_MAX, mark_taken_over, put_credit, put_field_list, put_file_response, put_frame, put_header,
+    put_request, put_reset, put_response, request_len, set_stream,
 };
 pub use topic::{
-    FLAG_JOINED, FLAG_PRESENCE, MEMBER_NAME_MAX, PUBLISH_CREDIT, TOPIC_MAX, put_answer_entry, put_presence, put_topic, topic, topic_link,
+    FLAG_JOINED, FLAG_PRESENCE, MEMBER_NAME_MAX, PUBLISH_CREDIT, TOPIC_MAX, put_answer_entry, put_presence, put_topic, topic,
+    topic_link,
 };
 
 /// The version that HELLO carries in `aux`.

@@ -69,8 +69,16 @@ proptest! {
 fn what_does_not_fit_is_refused_and_leaves_nothing_behind() {
     let long = vec![b'x'; 70_000];
     let parts = RequestParts {
-        version: 11, https: false, remote_port: 0, local_port: 0, method: b"GET", target: b"/", remote_addr: b"", local_addr: b"",
-        prefix: b"", request_id: b"",
+        version: 11,
+        https: false,
+        remote_port: 0,
+        local_port: 0,
+        method: b"GET",
+        target: b"/",
+        remote_addr: b"",
+        local_addr: b"",
+        prefix: b"",
+        request_id: b"",
     };
     let mut out = b"before".to_vec();
     let fields = [(b"name".as_slice(), long.as_slice())];

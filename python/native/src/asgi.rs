@@ -6,8 +6,8 @@
 use crate::cell::Cell;
 use crate::channel::Channel;
 use crate::exchange::Exchange;
-use crate::scope::ScopeBuilder;
 use crate::pubsub;
+use crate::scope::ScopeBuilder;
 use crate::socket::{self, Input, Output, ReadOutcome};
 use crate::task::TaskStarter;
 use crate::topics::{Letter, Publication, Published, Publisher};
@@ -149,8 +149,7 @@ impl AsgiLink {
 
     /// The tasks of the requests that are not finished.
     fn tasks(&self, py: Python<'_>) -> PyResult<Vec<Py<PyAny>>> {
-        let channels: Vec<Channel> =
-            self.state.get()?.streams.values().map(|channel| channel.clone_ref(py)).collect();
+        let channels: Vec<Channel> = self.state.get()?.streams.values().map(|channel| channel.clone_ref(py)).collect();
         let mut tasks = Vec::new();
         for channel in channels {
             tasks.extend(channel.task(py)?);
@@ -489,7 +488,11 @@ impl AsgiLink {
         let object = channel.object(py);
         let receive = object.getattr(intern!(py, "receive"))?;
         let send = object.getattr(intern!(py, "send"))?;
-        let outcome = self.app.bind(py).call1((scope, receive, send)).and_then(|coroutine| TaskStarter::run(self.tasks.bind(py), &coroutine));
+        let outcome = self
+            .app
+            .bind(py)
+            .call1((scope, receive, send))
+            .and_then(|coroutine| TaskStarter::run(self.tasks.bind(py), &coroutine));
         match outcome {
             Ok(task) => {
                 if task.call_method0(intern!(py, "done"))?.is_truthy()? {

@@ -63,9 +63,7 @@ impl Control {
             let reader = socket.try_clone()?;
             let reader_fd = socket::fd(&reader);
             let inbox = Arc::clone(&shared);
-            std::thread::Builder::new()
-                .name("bireme-control".into())
-                .spawn(move || read_until_front_is_gone(reader, &inbox))?;
+            std::thread::Builder::new().name("bireme-control".into()).spawn(move || read_until_front_is_gone(reader, &inbox))?;
             Ok(Control { socket: Mutex::new(socket), shared, bell, reader_fd, announced: AtomicBool::new(false) })
         };
         open().map_err(|error| PyConnectionError::new_err(format!("the front's socket {path}: {error}")))

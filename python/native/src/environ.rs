@@ -31,8 +31,19 @@ impl EnvironBuilder {
     pub fn new(py: Python<'_>, constants: &Bound<'_, PyDict>) -> PyResult<EnvironBuilder> {
         let template = PyDict::new(py);
         for key in [
-            "REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "REQUEST_URI", "RAW_URI", "SERVER_PROTOCOL",
-            "SERVER_NAME", "SERVER_PORT", "REMOTE_ADDR", "REMOTE_PORT", "wsgi.url_scheme", "wsgi.input",
+            "REQUEST_METHOD",
+            "SCRIPT_NAME",
+            "PATH_INFO",
+            "QUERY_STRING",
+            "REQUEST_URI",
+            "RAW_URI",
+            "SERVER_PROTOCOL",
+            "SERVER_NAME",
+            "SERVER_PORT",
+            "REMOTE_ADDR",
+            "REMOTE_PORT",
+            "wsgi.url_scheme",
+            "wsgi.input",
         ] {
             template.set_item(PyString::intern(py, key), "")?;
         }
@@ -43,12 +54,7 @@ impl EnvironBuilder {
     }
 
     /// The environment of one request.
-    pub fn build<'py>(
-        &self,
-        py: Python<'py>,
-        head: &RequestHead<'_>,
-        input: &Bound<'py, PyAny>,
-    ) -> PyResult<Bound<'py, PyDict>> {
+    pub fn build<'py>(&self, py: Python<'py>, head: &RequestHead<'_>, input: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
         let environ = self.template.bind(py).copy()?;
         let (path, query) = split_target(head.target);
         environ.set_item(intern!(py, "REQUEST_METHOD"), method(py, head.method))?;
@@ -59,11 +65,7 @@ impl EnvironBuilder {
         if !query.is_empty() {
             environ.set_item(intern!(py, "QUERY_STRING"), latin1(py, query))?;
         }
-        let uri = if head.prefix.is_empty() {
-            latin1(py, head.target)
-        } else {
-            latin1(py, &[head.prefix, head.target].concat())
-        };
+        let uri = if head.prefix.is_empty() { latin1(py, head.target) } else { latin1(py, &[head.prefix, head.target].concat()) };
         environ.set_item(intern!(py, "REQUEST_URI"), &uri)?;
         environ.set_item(intern!(py, "RAW_URI"), uri)?;
         let protocol = match head.version {
@@ -123,8 +125,7 @@ impl EnvironBuilder {
             return Ok((field.key.bind(py).clone(), field.text.bind(py).clone()));
         }
         let (key, text) = (key(py, name), latin1(py, value));
-        let kept =
-            Field { name: name.into(), value: value.into(), key: key.clone().unbind(), text: text.clone().unbind() };
+        let kept = Field { name: name.into(), value: value.into(), key: key.clone().unbind(), text: text.clone().unbind() };
         let previous = lock(&self.reuse)[slot].replace(kept);
         drop(previous);
         Ok((key, text))

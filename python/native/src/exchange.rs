@@ -338,9 +338,7 @@ impl Exchange {
             "http.response.pathsend" => self.path(py, message),
             "http.response.trailers" => self.trailers(py, message),
             "http.response.early_hint" => self.early_hint(py, message),
-            other => Err(PyRuntimeError::new_err(format!(
-                "the ASGI message \"{other}\" does not belong to an HTTP request"
-            ))),
+            other => Err(PyRuntimeError::new_err(format!("the ASGI message \"{other}\" does not belong to an HTTP request"))),
         }
     }
 
@@ -361,7 +359,9 @@ impl Exchange {
             Ok(status @ 200..=599) => status,
             _ => {
                 let shown = status.repr()?;
-                return Err(PyRuntimeError::new_err(format!("http.response.start with the status {shown}; 200 to 599 are possible")));
+                return Err(PyRuntimeError::new_err(format!(
+                    "http.response.start with the status {shown}; 200 to 599 are possible"
+                )));
             }
         };
         let fields = Fields::of_message(py, message)?;
@@ -491,8 +491,10 @@ impl Exchange {
             sent = body.len().min(state.credit as usize).min(room);
             let end = last && sent == body.len();
             let fields = head.fields.iter(py);
-            AsgiLink::encode(self.link.bind(py), |out| wire::put_response(out, self.stream, head.status, b"", fields, &body[..sent], end))?
-                .map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
+            AsgiLink::encode(self.link.bind(py), |out| {
+                wire::put_response(out, self.stream, head.status, b"", fields, &body[..sent], end)
+            })?
+            .map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
             state.credit -= sent as u64;
             if end || (body.is_empty() && !last) {
                 return Ok(sent);

@@ -59,10 +59,7 @@ impl Fields {
         check(name.as_bytes(), value.as_bytes()).map_err(PyRuntimeError::new_err)?;
         if is_content_length(name.as_bytes()) {
             self.content_length = Some(parse_length(value.as_bytes()).ok_or_else(|| {
-                PyRuntimeError::new_err(format!(
-                    "the header content-length: {} is not a number",
-                    value.as_bytes().escape_ascii()
-                ))
+                PyRuntimeError::new_err(format!("the header content-length: {} is not a number", value.as_bytes().escape_ascii()))
             })?);
         }
         self.pairs.push((name.unbind(), value.unbind()));
@@ -100,7 +97,10 @@ const TOKEN: [bool; 256] = {
     while byte < 256 {
         let b = byte as u8;
         table[byte] = b.is_ascii_alphanumeric()
-            || matches!(b, b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~');
+            || matches!(
+                b,
+                b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+            );
         byte += 1;
     }
     table

@@ -4,7 +4,7 @@
 //! CPython's buffer protocol is not part of the stable interface before 3.11, so what Python gets is an address, with an
 //! object that keeps what lies there: NumPy and pyarrow take that as well.
 
-use ::memory::{Address, AllocateError, Block, BorrowError, LinkMemory, Limits, Pool, Reference, View};
+use ::memory::{Address, AllocateError, Block, BorrowError, Limits, LinkMemory, Pool, Reference, View};
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};

@@ -121,7 +121,8 @@ impl WsgiPool {
         constants: &Bound<'_, PyDict>,
         on_error: Py<PyAny>,
     ) -> PyResult<WsgiPool> {
-        let open = || -> std::io::Result<(Vec<Arc<DataLink>>, Arc<Mailbox>, UnixStream, UnixStream)> {
+        type Opened = (Vec<Arc<DataLink>>, Arc<Mailbox>, UnixStream, UnixStream);
+        let open = || -> std::io::Result<Opened> {
             let (bell, wake) = UnixStream::pair()?;
             bell.set_nonblocking(true)?;
             wake.set_nonblocking(true)?;
@@ -160,10 +161,7 @@ impl WsgiPool {
     fn open(&self) -> PyResult<()> {
         let shared = Arc::clone(&self.shared);
         let thread = std::thread::Builder::new().name("bireme-watch".into()).spawn(move || watch(&shared))?;
-        self.shared
-            .watcher
-            .set(thread.thread().clone())
-            .map_err(|_| PyRuntimeError::new_err("the pool is open already"))
+        self.shared.watcher.set(thread.thread().clone()).map_err(|_| PyRuntimeError::new_err("the pool is open already"))
     }
 
     /// What topics need of the links.

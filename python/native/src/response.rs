@@ -206,10 +206,9 @@ fn gone(_: Gone) -> PyErr {
 fn chunk_bytes<'a>(chunk: &'a Bound<'_, PyAny>) -> PyResult<&'a [u8]> {
     match chunk.cast::<PyBytes>() {
         Ok(bytes) => Ok(bytes.as_bytes()),
-        Err(_) => Err(ContractError::new_err(format!(
-            "the application's body must be made of bytes, not {}",
-            chunk.get_type().name()?
-        ))),
+        Err(_) => {
+            Err(ContractError::new_err(format!("the application's body must be made of bytes, not {}", chunk.get_type().name()?)))
+        }
     }
 }
 

@@ -170,8 +170,7 @@ impl ScopeBuilder {
             return Ok(tuple.bind(py).clone());
         }
         let tuple = address(py, head.local_addr, head.local_port)?;
-        let previous =
-            self.reuse.get()?.server.replace((head.local_addr.into(), head.local_port, tuple.clone().unbind()));
+        let previous = self.reuse.get()?.server.replace((head.local_addr.into(), head.local_port, tuple.clone().unbind()));
         drop(previous);
         Ok(tuple)
     }

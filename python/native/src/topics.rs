@@ -91,8 +91,11 @@ pub struct Letter {
 impl Letter {
     /// The frame, if it is one that a worker may be sent.
     pub fn of(frame: &wire::Frame<'_>) -> Option<Letter> {
-        matches!(frame.kind, Kind::Message | Kind::Presence | Kind::Answer)
-            .then(|| Letter { kind: frame.kind, flags: frame.flags, payload: frame.payload.to_vec() })
+        matches!(frame.kind, Kind::Message | Kind::Presence | Kind::Answer).then(|| Letter {
+            kind: frame.kind,
+            flags: frame.flags,
+            payload: frame.payload.to_vec(),
+        })
     }
 }
 

@@ -212,13 +212,7 @@ impl WebSocket {
     }
 
     /// A message, or a piece of one, has arrived. `Err` says how the front broke the protocol.
-    pub fn deliver_message(
-        &self,
-        py: Python<'_>,
-        bytes: &[u8],
-        text: bool,
-        last: bool,
-    ) -> PyResult<Result<(), &'static str>> {
+    pub fn deliver_message(&self, py: Python<'_>, bytes: &[u8], text: bool, last: bool) -> PyResult<Result<(), &'static str>> {
         let cost = bytes.len() as u32 + MESSAGE_COST;
         let (waiters, granted) = {
             let mut state = self.state.get()?;
@@ -433,10 +427,8 @@ impl WebSocket {
             fields.push_checked(PyBytes::new(py, b"sec-websocket-protocol"), value)?;
         }
         let pairs = fields.iter(py);
-        AsgiLink::encode(self.link.bind(py), |out| {
-            wire::put_field_list(out, Kind::WsAccept, 0, 0, self.stream, pairs)
-        })?
-        .map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
+        AsgiLink::encode(self.link.bind(py), |out| wire::put_field_list(out, Kind::WsAccept, 0, 0, self.stream, pairs))?
+            .map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
         self.state.get()?.phase = Phase::Open;
         Ok(SendStep::Sent)
     }

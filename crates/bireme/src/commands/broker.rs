@@ -17,8 +17,8 @@ use crate::{Stop, load, log};
 pub fn run(arguments: &BrokerArguments) -> Result<ExitCode, Stop> {
     let resolved = load::project(&arguments.project)?;
     let plan = load::plan(&resolved.settings, Purpose::Call, &runtime_folder()?)?;
-    let _log = log::start_quiet(&resolved.settings.log)
-        .map_err(|error| Stop::Failed(format!("the log cannot be started: {error}")))?;
+    let _log =
+        log::start_quiet(&resolved.settings.log).map_err(|error| Stop::Failed(format!("the log cannot be started: {error}")))?;
     for warning in &resolved.warnings {
         tracing::warn!("{warning}");
     }

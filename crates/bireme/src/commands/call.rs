@@ -23,8 +23,8 @@ pub fn run(arguments: &CallArguments) -> Result<ExitCode, Stop> {
     project.set.extend(arguments.timeout.iter().map(|timeout| format!("calls.timeout={timeout}")));
     let resolved = load::project(&project)?;
     let plan = load::plan(&resolved.settings, Purpose::Call, &runtime_folder()?)?;
-    let log = log::start_quiet(&resolved.settings.log)
-        .map_err(|error| Stop::Failed(format!("the log cannot be started: {error}")))?;
+    let log =
+        log::start_quiet(&resolved.settings.log).map_err(|error| Stop::Failed(format!("the log cannot be started: {error}")))?;
     for warning in &resolved.warnings {
         tracing::warn!("{warning}");
     }

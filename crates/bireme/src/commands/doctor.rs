@@ -33,8 +33,8 @@ pub fn run(arguments: &ServeArguments) -> Result<ExitCode, Stop> {
         report.good("configuration", &file.display().to_string());
     }
     let base = settings.as_ref().and_then(|settings| settings.runtime_dir.clone());
-    let folder = RunDirectory::create(base.as_deref())
-        .map(|folder| folder.path().parent().unwrap_or(folder.path()).display().to_string());
+    let folder =
+        RunDirectory::create(base.as_deref()).map(|folder| folder.path().parent().unwrap_or(folder.path()).display().to_string());
     report.say("sockets", folder.map_err(|error| error.to_string()));
     report.open_files(settings.as_ref().map(|settings| settings.limits.connections_max));
 
@@ -82,12 +82,8 @@ impl Report {
     fn interpreter(&mut self, name: &str, found: Result<Interpreter, NotFound>) {
         let said = found.map_err(|error| error.to_string()).and_then(|interpreter| {
             let version = version(&interpreter)?;
-            let described = format!(
-                "{} {version} at {} ({})",
-                interpreter.language.as_str(),
-                interpreter.path.display(),
-                interpreter.why
-            );
+            let described =
+                format!("{} {version} at {} ({})", interpreter.language.as_str(), interpreter.path.display(), interpreter.why);
             match interpreter.language.check_version(&version) {
                 Ok(()) => Ok(described),
                 Err((error, hint)) => Err(format!("{described}: {error}; {hint}")),

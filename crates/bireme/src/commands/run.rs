@@ -77,12 +77,7 @@ impl Program {
     }
 
     /// Runs to the end; signals for this process are the program's.
-    async fn run(
-        &self,
-        args: &[OsString],
-        access: &Access,
-        signals: &mut mpsc::Receiver<Origin>,
-    ) -> Result<ExitStatus, Stop> {
+    async fn run(&self, args: &[OsString], access: &Access, signals: &mut mpsc::Receiver<Origin>) -> Result<ExitStatus, Stop> {
         let program = &self.interpreter.path;
         let mut command = Command::new(program);
         command.args(&self.args).args(args).env("BIREME_BROKER", &access.path).env("BIREME_BROKER_TOKEN", &access.token);

@@ -17,8 +17,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::dev::Project;
 use crate::arguments::ServeArguments;
-use crate::shadow::Shadows;
 use crate::control::{self, Asked, Request, Status, url};
+use crate::shadow::Shadows;
 use crate::{Stop, load, log, metrics, systemd};
 
 /// Serves until it is told to stop. Exit status 0 after a drain in time, 1 if a service did not start, 130 when the drain
@@ -67,8 +67,8 @@ fn serve(arguments: ServeArguments, dev: bool) -> Result<ExitCode, Stop> {
 /// The folder with the workers' runtimes.
 pub fn runtime_folder() -> Result<PathBuf, Stop> {
     let setting = std::env::var_os("BIREME_RUNTIME").filter(|value| !value.is_empty()).map(PathBuf::from);
-    let executable = std::env::current_exe()
-        .map_err(|error| Stop::Failed(format!("where this program lies is unknown: {error}")))?;
+    let executable =
+        std::env::current_exe().map_err(|error| Stop::Failed(format!("where this program lies is unknown: {error}")))?;
     find_runtime(setting.as_deref(), &executable).map_err(|error| Stop::Failed(error.to_string()))
 }
 
@@ -278,10 +278,8 @@ impl Server {
             match request {
                 Request::Status => self.say_status(reply).await,
                 Request::Reload => {
-                    let _ =
-                        reply
-                            .send(Err("nothing was changed: the server is still starting; try again when it is ready"
-                                .to_owned()));
+                    let _ = reply
+                        .send(Err("nothing was changed: the server is still starting; try again when it is ready".to_owned()));
                 }
             }
         }

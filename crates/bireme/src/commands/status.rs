@@ -73,9 +73,10 @@ fn table<const N: usize>(rows: Vec<[String; N]>) -> String {
     let widths: Vec<usize> = (0..N).map(width).collect();
     let mut out = String::new();
     for row in &rows {
-        let cells = row.iter().zip(&widths).enumerate().map(|(at, (cell, &width))| {
-            if at == 0 || at == 2 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
-        });
+        let cells =
+            row.iter().zip(&widths).enumerate().map(|(at, (cell, &width))| {
+                if at == 0 || at == 2 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+            });
         out.push_str(&format!("  {}\n", cells.collect::<Vec<_>>().join("  ").trim_end()));
     }
     out

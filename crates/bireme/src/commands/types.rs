@@ -246,7 +246,9 @@ impl Sources {
             let path = entry.path();
             let Some(end) = path.extension().and_then(|end| end.to_str()) else { continue };
             let small = || entry.metadata().is_ok_and(|found| found.is_file() && found.len() <= FILE_BYTES_MAX);
-            if !matches!(end, "py" | "pyi") && !end.ends_with("js") && !end.ends_with("ts") && end != "jsx" && end != "tsx" || !small() {
+            if !matches!(end, "py" | "pyi") && !end.ends_with("js") && !end.ends_with("ts") && end != "jsx" && end != "tsx"
+                || !small()
+            {
                 continue;
             }
             seen += 1;

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
+use crate::Cancel;
 use crate::document::Launch;
 use crate::server::{Server, ServerLauncher};
 use crate::statistics::median;
-use crate::Cancel;
 
 /// How often a wait looks whether it was cancelled.
 const CANCEL_POLL: Duration = Duration::from_millis(50);
@@ -45,7 +45,8 @@ pub fn measure(mix: &Mix, cases: &Path, seconds: f64, cancel: &Cancel) -> Result
     let patience = mix.server.patience + Duration::from_secs_f64(2.0 * seconds);
     let text = output(command, &mix.server.name, patience, cancel)?;
     let line = text.lines().next_back().unwrap_or_default();
-    let printed: Printed = serde_json::from_str(line).map_err(|error| format!("{}: the caller's times do not parse: {error}", mix.server.name))?;
+    let printed: Printed =
+        serde_json::from_str(line).map_err(|error| format!("{}: the caller's times do not parse: {error}", mix.server.name))?;
     let steady = |took: &[f64]| median(&took[took.len() / 2..]);
     Ok(Launch {
         side: mix.server.name.clone(),
@@ -70,7 +71,13 @@ fn output(mut command: Command, name: &str, patience: Duration, cancel: &Cancel)
     let why = loop {
         match ended.recv_timeout(CANCEL_POLL) {
             Ok(Ok(output)) if output.status.success() => return Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-            Ok(Ok(output)) => break format!("{name}: the caller ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim()),
+            Ok(Ok(output)) => {
+                break format!(
+                    "{name}: the caller ended with {}: {}",
+                    output.status,
+                    String::from_utf8_lossy(&output.stderr).trim()
+                );
+            }
             Ok(Err(error)) => break format!("{name}: the caller cannot be heard: {error}"),
             Err(RecvTimeoutError::Timeout) if cancel.is_cancelled() => break "interrupted".to_owned(),
             Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => continue,

@@ -7,9 +7,7 @@ pub mod runner;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::document::{
-    Axis, Comparison, Criterion, Curve, Distribution, Launch, Outcome as Answers, Series, Settings, Unit,
-};
+use crate::document::{Axis, Comparison, Criterion, Curve, Distribution, Launch, Outcome as Answers, Series, Settings, Unit};
 use crate::equality::{Answer, Comparer, Likeness};
 use crate::statistics::order::{self, Which};
 use crate::statistics::{median, quantile};
@@ -62,7 +60,10 @@ fn mix_rules(comparison: &mut Comparison) {
     };
     let mut rules = Vec::new();
     for (at, side) in comparison.sides.iter().enumerate() {
-        let (Some(own), Some(call), Some(http)) = (median_of(at, "latency_p50"), median_of(at, "call"), median_of(at, "http")) else { continue };
+        let (Some(own), Some(call), Some(http)) = (median_of(at, "latency_p50"), median_of(at, "call"), median_of(at, "http"))
+        else {
+            continue;
+        };
         let shown = |seconds| quantity(seconds, Unit::Seconds);
         rules.push(format!(
             "the function of {}: {} in its own language, {} across a call from the other, {} over HTTP",
@@ -239,8 +240,7 @@ impl<'a> Run<'a> {
                 let seconds = self.settings.launch_seconds;
                 let since = self.began.elapsed().as_secs_f64();
                 let how = self.how[which.index()];
-                let (mut launch, trace) =
-                    launch::measure(launcher, &self.functions.cases, how, seconds, place, self.cancel)?;
+                let (mut launch, trace) = launch::measure(launcher, &self.functions.cases, how, seconds, place, self.cancel)?;
                 launch.began_seconds = since;
                 self.comparison.launches.push(launch);
                 self.traces.push((*which, trace));
@@ -262,7 +262,13 @@ impl<'a> Run<'a> {
         for round in 0..rounds {
             self.say(&format!("resting for {rest_seconds} s"), 1.0);
             let seconds = self.settings.launch_seconds.min(5.0);
-            let rested = launch::rest(&self.functions.subject.launchers, &self.functions.cases, self.how, [seconds, rest_seconds], self.cancel)?;
+            let rested = launch::rest(
+                &self.functions.subject.launchers,
+                &self.functions.cases,
+                self.how,
+                [seconds, rest_seconds],
+                self.cancel,
+            )?;
             for (which, bytes) in [Which::Left, Which::Right].into_iter().zip(rested) {
                 let values = bytes.map(|bytes| (measures::key_after(rest_seconds), bytes as f64)).into_iter().collect();
                 // Two rounds make a block, as a block has two launches of each side.
@@ -357,7 +363,9 @@ impl<'a> Run<'a> {
             ));
         }
         if self.how.iter().any(|how| how.parse) {
-            comparison.remarks.push("a function changes its input, so every call gets a fresh one, made outside of the timing".to_owned());
+            comparison
+                .remarks
+                .push("a function changes its input, so every call gets a fresh one, made outside of the timing".to_owned());
         }
         comparison.remarks.push(
             "cold starts have no bytecode cache and drop the cached pages of interpreter and code where no other process has them mapped"

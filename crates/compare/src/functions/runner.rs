@@ -131,7 +131,8 @@ impl Runner {
             .spawn()
             .map_err(|error| failed(&format!("{} cannot be run", launcher.interpreter.display()), error))?;
         let output = Arc::new(Mutex::new(Vec::new()));
-        let pipes = [child.stdout.take().map(|p| Box::new(p) as Box<dyn Read + Send>), child.stderr.take().map(|p| Box::new(p) as _)];
+        let pipes =
+            [child.stdout.take().map(|p| Box::new(p) as Box<dyn Read + Send>), child.stderr.take().map(|p| Box::new(p) as _)];
         for pipe in pipes.into_iter().flatten() {
             let output = output.clone();
             std::thread::spawn(move || keep_tail(pipe, &output));
@@ -172,8 +173,7 @@ impl Runner {
 
     /// Calls it one after the other; `calls` in each sample.
     pub fn time(&mut self, seconds: f64, calls: u32, parse: bool, asynchronous: bool) -> Result<Timed, String> {
-        let command =
-            json!({ "do": "time", "seconds": seconds, "calls": calls, "parse": parse, "asynchronous": asynchronous });
+        let command = json!({ "do": "time", "seconds": seconds, "calls": calls, "parse": parse, "asynchronous": asynchronous });
         self.ask(command, Duration::from_secs_f64(3.0 * seconds))
     }
 

@@ -368,7 +368,10 @@ impl Timer {
     fn new() -> std::io::Result<Timer> {
         use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
-        #[expect(deprecated, reason = "sound for an OwnedFd, which stays open and the same; what takes its place is an unsafe function")]
+        #[expect(
+            deprecated,
+            reason = "sound for an OwnedFd, which stays open and the same; what takes its place is an unsafe function"
+        )]
         Ok(Timer(AsyncFd::new(timer)?))
     }
 

@@ -36,13 +36,7 @@ pub fn calibrate(seconds: f64, seed: u64, cancel: &Cancel) -> Result<Ceiling, St
     let address = serve().map_err(|error| format!("the null server cannot start: {error}"))?;
     let bytes = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n".to_vec();
     let requests = [Request { name: "GET /".to_owned(), bytes, without_body: false, error_expected: false }];
-    let trial = |rate| Trial {
-        rate: Some(rate),
-        seconds,
-        connections_max: CONNECTIONS,
-        timeout: Duration::from_secs(5),
-        seed,
-    };
+    let trial = |rate| Trial { rate: Some(rate), seconds, connections_max: CONNECTIONS, timeout: Duration::from_secs(5), seed };
     let mut ceiling: Option<Ceiling> = None;
     let mut rate = RATE_FIRST;
     while rate <= RATE_MAX {
@@ -51,7 +45,9 @@ pub fn calibrate(seconds: f64, seed: u64, cancel: &Cancel) -> Result<Ceiling, St
         ceiling = Some(Ceiling { rate, floor_seconds });
         rate *= 2.0;
     }
-    ceiling.ok_or_else(|| format!("the generator cannot send even {RATE_FIRST} requests/s in time: the machine is too busy to measure on"))
+    ceiling.ok_or_else(|| {
+        format!("the generator cannot send even {RATE_FIRST} requests/s in time: the machine is too busy to measure on")
+    })
 }
 
 /// A trial that was kept up with: a neighbour that disturbs one is no ceiling.

@@ -48,14 +48,16 @@ pub struct Line {
 
 /// The drawing of a curve; `None` when there is nothing to draw. `side` tells which side a series belongs to.
 pub fn draw(curve: &Curve, side: impl Fn(&str) -> usize) -> Option<Chart> {
-    let x = Scale::of(&curve.x, curve.id == "latency_distribution", curve.series.iter().flat_map(|s| s.points.iter().map(|p| p.0)))?;
+    let x =
+        Scale::of(&curve.x, curve.id == "latency_distribution", curve.series.iter().flat_map(|s| s.points.iter().map(|p| p.0)))?;
     let y = Scale::of(&curve.y, false, curve.series.iter().flat_map(|s| s.points.iter().map(|p| p.1)))?;
     let at_x = |value: f64| LEFT + x.part(value) * (WIDTH - LEFT - RIGHT);
     let at_y = |value: f64| HEIGHT - BOTTOM - y.part(value) * (HEIGHT - TOP - BOTTOM);
     let lines = curve.series.iter().map(|series| {
         let drawn: Vec<(f64, f64)> = series.points.iter().copied().filter(|point| x.holds(point.0) && y.holds(point.1)).collect();
         let placed: Vec<(String, String)> = thinned(&drawn).into_iter().map(|(a, b)| (short(at_x(a)), short(at_y(b)))).collect();
-        let path = placed.iter().enumerate().map(|(index, (a, b))| format!("{}{a} {b}", if index == 0 { 'M' } else { 'L' })).collect();
+        let path =
+            placed.iter().enumerate().map(|(index, (a, b))| format!("{}{a} {b}", if index == 0 { 'M' } else { 'L' })).collect();
         let dense = placed.len() > DOTS_MAX;
         let dots = if dense { placed.into_iter().next_back().into_iter().collect() } else { placed };
         Line { side: side(&series.side), path, dense, dots }

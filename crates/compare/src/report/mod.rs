@@ -289,7 +289,8 @@ fn numbers(curve: &Curve) -> Numbers {
             let near = series.points.iter().min_by(|a, b| (a.0 - x).abs().total_cmp(&(b.0 - x).abs()));
             near.map_or_else(String::new, |point| quantity(point.1, curve.y.unit))
         };
-        let shown = if curve.id == "latency_distribution" { format!("{}%", (x * 1e5).round() / 1e3) } else { quantity(x, curve.x.unit) };
+        let shown =
+            if curve.id == "latency_distribution" { format!("{}%", (x * 1e5).round() / 1e3) } else { quantity(x, curve.x.unit) };
         std::iter::once(shown).chain(lines.iter().map(nearest)).collect()
     };
     Numbers { heads, rows: places.map(row).collect() }
@@ -317,12 +318,16 @@ fn equality_of(comparison: &Comparison) -> Equalities<'_> {
             difference.across, difference.compared, difference.left_twin, difference.right_twin
         ),
         p_value: rows::probability(difference.p_value),
-        examples: difference.examples.iter().map(|example| Example {
-            case: &example.case,
-            path: &example.path,
-            left: said(&example.left),
-            right: said(&example.right),
-        }).collect(),
+        examples: difference
+            .examples
+            .iter()
+            .map(|example| Example {
+                case: &example.case,
+                path: &example.path,
+                left: said(&example.left),
+                right: said(&example.right),
+            })
+            .collect(),
     });
     Equalities { comparison, sentence, rows: rows.collect() }
 }
@@ -330,7 +335,9 @@ fn equality_of(comparison: &Comparison) -> Equalities<'_> {
 fn code_rows(comparison: &Comparison) -> Vec<CodeRow> {
     let row = |(index, side): (usize, &Side)| {
         let code = side.code.as_ref()?;
-        let count = |value: u64| quantity(value as f64, crate::document::Unit::Count).trim_end_matches(".00").trim_end_matches(".0").to_owned();
+        let count = |value: u64| {
+            quantity(value as f64, crate::document::Unit::Count).trim_end_matches(".00").trim_end_matches(".0").to_owned()
+        };
         Some(CodeRow {
             comparison: comparison.title.clone(),
             side: index.min(1),
@@ -361,7 +368,8 @@ fn error_rows<'a>(comparison: &'a Comparison) -> Vec<ErrorRow<'a>> {
             side: side_of(comparison, side),
             name: spoken(side),
             neighbours: neighbours_failed.map_or_else(|| "–".to_owned(), |(failed, all)| format!("{failed} of {all} failed")),
-            recovery: recovery_seconds.map_or_else(|| "–".to_owned(), |seconds| quantity(seconds, crate::document::Unit::Seconds)),
+            recovery: recovery_seconds
+                .map_or_else(|| "–".to_owned(), |seconds| quantity(seconds, crate::document::Unit::Seconds)),
             error,
         }
     };

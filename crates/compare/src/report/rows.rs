@@ -193,7 +193,10 @@ pub fn overview(comparisons: &[Comparison]) -> Overview {
             cells: columns.iter().map(|(id, _)| cell(comparison, id, &names)).collect(),
         }
     };
-    Overview { rows: comparisons.iter().enumerate().map(row).collect(), heads: columns.into_iter().map(|(_, head)| head).collect() }
+    Overview {
+        rows: comparisons.iter().enumerate().map(row).collect(),
+        heads: columns.into_iter().map(|(_, head)| head).collect(),
+    }
 }
 
 fn cell(comparison: &Comparison, id: &str, names: &[String; 2]) -> Cell {

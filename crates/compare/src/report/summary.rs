@@ -107,7 +107,10 @@ mod tests {
         assert!(lines[0].contains("in a quick run of") && lines[0].contains("Node ") && lines[0].contains("Python "), "{text}");
         assert!(lines[2].starts_with("| Compared | Answers | p50 latency |"), "{text}");
         assert!(lines[4].starts_with("| a \\| b | "), "{text}");
-        assert!(lines[4].contains(" | Node 15.2× [14.1, 16.5] | ") && lines[4].contains(" | Node, size uncertain [14.2, 39.7] | "), "{text}");
+        assert!(
+            lines[4].contains(" | Node 15.2× [14.1, 16.5] | ") && lines[4].contains(" | Node, size uncertain [14.2, 39.7] | "),
+            "{text}"
+        );
         assert_eq!(lines.len(), 5, "{text}");
     }
 }

@@ -19,13 +19,16 @@ pub fn read(text: &str) -> Result<(Vec<Plain>, Vec<String>), String> {
     }
     let first = unreadable.first().map(|(number, why)| format!("line {number}: {why}"));
     if let (true, 0, Some(first)) = (requests.is_empty(), others, &first) {
-        return Err(format!("{first}; access logs in the formats common, combined, text and JSON are read, and files named .http and .har"));
+        return Err(format!(
+            "{first}; access logs in the formats common, combined, text and JSON are read, and files named .http and .har"
+        ));
     }
     let mut left_out = Vec::new();
     if others > 0 {
         left_out.push(format!("{others} requests are no GETs, and an access log holds no bodies"));
     }
-    left_out.extend(first.map(|first| format!("{} lines hold no request that can be sent, the first: {first}", unreadable.len())));
+    left_out
+        .extend(first.map(|first| format!("{} lines hold no request that can be sent, the first: {first}", unreadable.len())));
     Ok((requests, left_out))
 }
 

@@ -105,7 +105,8 @@ impl AsRef<Plain> for Entry {
 /// # Errors
 /// What is wrong, and at which entry.
 pub fn entries(text: &str, wanted: Wanted) -> Result<Read<Entry>, String> {
-    let archive: Archive = serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| format!("it is no HTTP archive: {error}"))?;
+    let archive: Archive =
+        serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| format!("it is no HTTP archive: {error}"))?;
     let mut found: Vec<(String, Entry)> = Vec::new();
     let mut unsent = 0;
     for (number, raw) in archive.log.entries.into_iter().enumerate() {
@@ -126,12 +127,16 @@ pub fn entries(text: &str, wanted: Wanted) -> Result<Read<Entry>, String> {
         left_out.push(format!("{unsent} entries are sockets or were never sent, and were left out"));
     }
     if let Some(host) = found.iter().find(|(_, entry)| wanted(&entry.request)).map(|(host, _)| host.clone()) {
-        let others: std::collections::BTreeSet<String> = found.iter().map(|(other, _)| other.clone()).filter(|other| *other != host).collect();
+        let others: std::collections::BTreeSet<String> =
+            found.iter().map(|(other, _)| other.clone()).filter(|other| *other != host).collect();
         let all = found.len();
         found.retain(|(other, _)| *other == host);
         if found.len() < all {
             let others = others.into_iter().collect::<Vec<_>>().join(", ");
-            left_out.push(format!("{} of {all} entries are for other hosts than {host} and were left out: {others}", all - found.len()));
+            left_out.push(format!(
+                "{} of {all} entries are for other hosts than {host} and were left out: {others}",
+                all - found.len()
+            ));
         }
     }
     let mut read = checked(found.into_iter().map(|(_, entry)| entry).collect(), left_out, wanted)?;
@@ -197,7 +202,10 @@ mod tests {
             ("[]", "it is no HTTP archive"),
             ("{\"log\":", "it is no HTTP archive"),
             (r#"{"log":{"entries":[{"startedDateTime":"x","request":{"method":"GET","url":"/"}}]}}"#, "entry 1: startedDateTime"),
-            (r#"{"log":{"entries":[{"startedDateTime":"2026-01-01T00:00:00Z","request":{"method":"get","url":"/"}}]}}"#, "entry 1: \"get\" is no method"),
+            (
+                r#"{"log":{"entries":[{"startedDateTime":"2026-01-01T00:00:00Z","request":{"method":"get","url":"/"}}]}}"#,
+                "entry 1: \"get\" is no method",
+            ),
         ] {
             let error = entries(text, &|_| true).unwrap_err();
             assert!(error.starts_with(expected), "{error}");
@@ -207,9 +215,17 @@ mod tests {
     #[test]
     fn what_is_not_for_this_server_is_left_out_and_said() {
         let entry = |url: &str, more: &str| {
-            format!(r#"{{"startedDateTime": "2026-01-01T00:00:00Z", "request": {{"method": "GET", "url": "{url}"{more}}}, "response": {{"status": 200}}}}"#)
+            format!(
+                r#"{{"startedDateTime": "2026-01-01T00:00:00Z", "request": {{"method": "GET", "url": "{url}"{more}}}, "response": {{"status": 200}}}}"#
+            )
         };
-        let urls = ["https://shop.example/", "https://SHOP.example/a", "https://cdn.example/b.js", "wss://shop.example/live", "data:text/plain,x"];
+        let urls = [
+            "https://shop.example/",
+            "https://SHOP.example/a",
+            "https://cdn.example/b.js",
+            "wss://shop.example/live",
+            "data:text/plain,x",
+        ];
         let text = format!(r#"{{"log": {{"entries": [{}]}}}}"#, urls.map(|url| entry(url, "")).join(","));
         let names = |read: &Read<Entry>| read.requests.iter().map(|entry| entry.request.name()).collect::<Vec<_>>();
         let all = entries(&text, &|_| true).unwrap();
@@ -225,7 +241,10 @@ mod tests {
         assert_eq!(names(&some), ["GET /b.js"], "the host is that of the first entry for the route");
         let none = entries(&text, &|_| false).unwrap_err();
         assert!(none.contains("3 of 3 requests are for other routes"), "{none}");
-        let form = format!(r#"{{"log": {{"entries": [{}]}}}}"#, entry("/a", r#", "postData": {"params": [{"name": "a", "value": "b"}, {"name": "c"}]}"#));
+        let form = format!(
+            r#"{{"log": {{"entries": [{}]}}}}"#,
+            entry("/a", r#", "postData": {"params": [{"name": "a", "value": "b"}, {"name": "c"}]}"#)
+        );
         assert_eq!(entries(&form, &|_| true).unwrap().requests[0].request.body, b"a=b&c=");
     }
 }

@@ -30,7 +30,8 @@ fn request(block: &[(usize, &str)], variables: &mut BTreeMap<String, String>) ->
         match &mut request {
             None if trimmed.is_empty() || trimmed.starts_with('#') || trimmed.starts_with("//") => {}
             None if trimmed.starts_with('@') => {
-                let (name, value) = trimmed[1..].split_once('=').ok_or_else(|| place("a variable is written @name = value".to_owned()))?;
+                let (name, value) =
+                    trimmed[1..].split_once('=').ok_or_else(|| place("a variable is written @name = value".to_owned()))?;
                 let value = filled(value.trim(), variables).map_err(place)?;
                 variables.insert(name.trim().to_owned(), value);
             }
@@ -43,7 +44,9 @@ fn request(block: &[(usize, &str)], variables: &mut BTreeMap<String, String>) ->
             }
             Some(request) => {
                 let field = filled(trimmed, variables).map_err(place)?;
-                let (name, value) = field.split_once(':').ok_or_else(|| place(format!("{:?} is no field; write Name: value", redact::text(&field))))?;
+                let (name, value) = field
+                    .split_once(':')
+                    .ok_or_else(|| place(format!("{:?} is no field; write Name: value", redact::text(&field))))?;
                 request.fields.push((name.trim().to_owned(), value.trim().to_owned()));
             }
         }

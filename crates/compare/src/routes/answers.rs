@@ -17,7 +17,16 @@ const ANSWERS_WANTED: usize = 1_500;
 const LAUNCHES: f64 = 2.0;
 /// What differs for reasons of framing and software, and not of the answer.
 const FIELDS_PASSED_OVER: [&str; 10] = [
-    "date", "server", "x-powered-by", "connection", "keep-alive", "transfer-encoding", "content-length", "x-request-id", "etag", "alt-svc",
+    "date",
+    "server",
+    "x-powered-by",
+    "connection",
+    "keep-alive",
+    "transfer-encoding",
+    "content-length",
+    "x-request-id",
+    "etag",
+    "alt-svc",
 ];
 
 /// Compares them; what the services say of their interpreters goes to `sides`.
@@ -78,11 +87,7 @@ pub fn describe(side: &mut Side, service: &str, log: &str) {
 }
 
 /// Over the connection that is kept, once more over a new one if the kept one has been closed meanwhile.
-pub async fn ask(
-    address: std::net::SocketAddr,
-    kept: &mut Option<Connection>,
-    request: &Request,
-) -> Result<Response, String> {
+pub async fn ask(address: std::net::SocketAddr, kept: &mut Option<Connection>, request: &Request) -> Result<Response, String> {
     if let Some(mut connection) = kept.take()
         && let Ok((response, again)) = connection.exchange(request, true).await
     {

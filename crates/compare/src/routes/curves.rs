@@ -46,7 +46,8 @@ pub fn distribution(comparison: &mut Comparison, when: &str) {
     let launches = comparison.launches.clone();
     let names: Vec<String> = comparison.sides.iter().map(|side| side.name.clone()).collect();
     for name in &names {
-        let all: Vec<_> = launches.iter().filter(|launch| launch.side == *name).filter_map(|launch| launch.latency.as_ref()).collect();
+        let all: Vec<_> =
+            launches.iter().filter(|launch| launch.side == *name).filter_map(|launch| launch.latency.as_ref()).collect();
         if !all.is_empty() {
             let at = |index: usize| median(&all.iter().map(|one| one.quantiles[index].1).collect::<Vec<_>>());
             let points = QUANTILES.iter().enumerate().map(|(index, quantile)| (*quantile, at(index))).collect();
@@ -66,7 +67,8 @@ pub fn by_rate(comparison: &mut Comparison) {
         let of_side = launches.iter().filter(|launch| launch.side == *name);
         let mut by_rate = std::collections::BTreeMap::<u64, Vec<f64>>::new();
         for (key, value) in of_side.flat_map(|launch| &launch.values) {
-            let rate = key.strip_prefix("latency_p50@").and_then(|condition| condition.split(" requests/s").next()?.parse::<u64>().ok());
+            let rate =
+                key.strip_prefix("latency_p50@").and_then(|condition| condition.split(" requests/s").next()?.parse::<u64>().ok());
             if let Some(rate) = rate {
                 by_rate.entry(rate).or_default().push(*value);
             }
@@ -122,7 +124,9 @@ pub fn workers(routes: &Routes, settings: &Settings, comparison: &mut Comparison
         let (mut throughput, mut latency) = (Vec::new(), Vec::new());
         for workers in 1..=cores {
             let mut launcher = routes.subject.launchers[which.index()].clone();
-            launcher.arguments.extend(["--set".into(), format!("service.{}.workers={workers}", routes.services[which.index()]).into()]);
+            launcher
+                .arguments
+                .extend(["--set".into(), format!("service.{}.workers={workers}", routes.services[which.index()]).into()]);
             let (server, _) = launch::start(routes, &launcher, cancel)?;
             let trial = closed(routes, settings, WORKERS_LOAD);
             // Once for the workers to have seen every request.
@@ -163,7 +167,13 @@ fn workers_remark(cores: u32, side: &str, points: &[(f64, f64)]) -> Option<Strin
 }
 
 /// Memory some time after load, of a launch of each side side by side.
-pub fn rest(routes: &Routes, settings: &Settings, rest_seconds: f64, comparison: &mut Comparison, cancel: &Cancel) -> Result<(), String> {
+pub fn rest(
+    routes: &Routes,
+    settings: &Settings,
+    rest_seconds: f64,
+    comparison: &mut Comparison,
+    cancel: &Cancel,
+) -> Result<(), String> {
     let mut servers = Vec::new();
     for which in [Which::Left, Which::Right] {
         let (server, _) = launch::start(routes, &routes.subject.launchers[which.index()], cancel)?;

@@ -85,7 +85,12 @@ impl Injections {
         for (error, expected) in kinds {
             let mut asking = request.clone();
             asking.fields.push((FIELD.to_owned(), format!("{word} {error}")));
-            all.push(Injection { error: error.to_owned(), request: asking.to_request()?, neighbour: neighbour.clone(), expected });
+            all.push(Injection {
+                error: error.to_owned(),
+                request: asking.to_request()?,
+                neighbour: neighbour.clone(),
+                expected,
+            });
         }
         Ok(Injections { environment: vec![(VARIABLE.into(), word.into())], all })
     }
@@ -99,12 +104,7 @@ struct Patient<'a> {
 }
 
 /// Makes all errors, in one launch as long as it recovers.
-pub fn inject(
-    routes: &Routes,
-    which: Which,
-    cancel: &Cancel,
-    mut say: impl FnMut(&str),
-) -> Result<Vec<InjectedError>, String> {
+pub fn inject(routes: &Routes, which: Which, cancel: &Cancel, mut say: impl FnMut(&str)) -> Result<Vec<InjectedError>, String> {
     let mut seen = Vec::new();
     let mut patient: Option<Patient<'_>> = None;
     for injection in &routes.injections.all {
@@ -187,7 +187,8 @@ impl Patient<'_> {
             let recovery = self.recovery(&injection.neighbour, usual, cancel);
             (load.join().ok().and_then(Result::ok), answer, recovery)
         });
-        let neighbours = measured.map(|measured| (measured.sent - measured.statuses.get(&usual).copied().unwrap_or(0), measured.sent));
+        let neighbours =
+            measured.map(|measured| (measured.sent - measured.statuses.get(&usual).copied().unwrap_or(0), measured.sent));
         (neighbours, answer, recovery)
     }
 
@@ -197,7 +198,9 @@ impl Patient<'_> {
             let mut kept = None;
             let took = (0..COST_REQUESTS).filter_map(|_| {
                 let asked = Instant::now();
-                let exchange = async { tokio::time::timeout(self.routes.timeout, answers::ask(self.server.address, &mut kept, request)).await };
+                let exchange = async {
+                    tokio::time::timeout(self.routes.timeout, answers::ask(self.server.address, &mut kept, request)).await
+                };
                 self.runtime.block_on(exchange).is_ok_and(|answer| answer.is_ok()).then(|| asked.elapsed().as_secs_f64())
             });
             let took: Vec<f64> = took.collect();

@@ -145,15 +145,11 @@ pub fn measure(
         if answered > 0 && busy > 0.0 {
             values.insert("cpu".to_owned(), busy / answered as f64);
         }
-        let found = bisect(
-            (rates.own * 0.5, rates.own * 1.5),
-            rates.ceiling,
-            |rate| {
-                let trial = trial(rate, 0.07);
-                let seconds = trial.seconds.max(TRIAL_SECONDS_MIN);
-                carried(routes, &server, &Trial { seconds, ..trial }, cancel)
-            },
-        )?;
+        let found = bisect((rates.own * 0.5, rates.own * 1.5), rates.ceiling, |rate| {
+            let trial = trial(rate, 0.07);
+            let seconds = trial.seconds.max(TRIAL_SECONDS_MIN);
+            carried(routes, &server, &Trial { seconds, ..trial }, cancel)
+        })?;
         values.insert("capacity".to_owned(), found.rate);
         if found.at_least {
             values.insert(key_at_least("capacity"), 1.0);
@@ -236,16 +232,12 @@ fn distribution(measured: &Measured) -> Distribution {
 }
 
 /// Whether a rate is carried within the service level; the second value tells that the generator could not keep up.
-pub fn carried(
-    routes: &Routes,
-    server: &Server,
-    trial: &Trial,
-    cancel: &Cancel,
-) -> Result<(bool, bool), String> {
+pub fn carried(routes: &Routes, server: &Server, trial: &Trial, cancel: &Cancel) -> Result<(bool, bool), String> {
     let measured = load::run(server.address, &routes.requests, trial, cancel)?;
     let ServiceLevel { p99_seconds } = routes.service_level;
     let in_time = behind(&measured.trace) < BEHIND_PART_MAX * trial.seconds;
-    let good = measured.overrun.is_none() && measured.failed_part() <= FAILED_PART_MAX && in_time && measured.at(0.99) < p99_seconds;
+    let good =
+        measured.overrun.is_none() && measured.failed_part() <= FAILED_PART_MAX && in_time && measured.at(0.99) < p99_seconds;
     Ok((good, !good && measured.late().is_some()))
 }
 
@@ -287,14 +279,22 @@ pub fn capacity_by_doubling(
     }
     if rate <= RATE_FIRST {
         let measured = load::run(server.address, &routes.requests, &trial(rate), cancel)?;
-        return Err(format!("{name} does not carry even {RATE_FIRST} requests/s at {}: {}", routes.service_level, refusal(&measured)));
+        return Err(format!(
+            "{name} does not carry even {RATE_FIRST} requests/s at {}: {}",
+            routes.service_level,
+            refusal(&measured)
+        ));
     }
     bisect((rate / 2.0, rate), ceiling.rate, |rate| carried(routes, server, &trial(rate), cancel))
 }
 
 /// Why a rate was not carried, and what to do.
 fn refusal(measured: &Measured) -> String {
-    let bad = measured.statuses.iter().filter(|(status, _)| **status >= 500).map(|(status, count)| format!("{count} had status {status}"));
+    let bad = measured
+        .statuses
+        .iter()
+        .filter(|(status, _)| **status >= 500)
+        .map(|(status, count)| format!("{count} had status {status}"));
     let failed: Vec<String> = bad.chain(measured.failures.iter().map(|(why, count)| format!("{count}: {why}"))).collect();
     match measured.failed_part() > FAILED_PART_MAX {
         true => format!("of {} requests {}; leave out those that fail", measured.sent, failed.join(", ")),
@@ -332,11 +332,12 @@ mod tests {
 
     #[test]
     fn a_queue_that_grows_is_seen_while_it_is_short() {
-        let answers = |late: fn(f64) -> f64| (0..1000).map(|n| f64::from(n) / 5000.0).map(|at| (at, late(at))).collect::<Vec<_>>();
+        let answers =
+            |late: fn(f64) -> f64| (0..1000).map(|n| f64::from(n) / 5000.0).map(|at| (at, late(at))).collect::<Vec<_>>();
         // 0.2 s at a rate a fifth too high: every answer is later than the one before, by 40 ms in the end.
         assert!(behind(&answers(|at| 0.002 + 0.2 * at)) > BEHIND_PART_MAX * 0.2);
         // A tail that is there all the time is none.
-        assert!(behind(&answers(|at| if (at * 5000.0) as u32 % 50 == 0 { 0.045 } else { 0.002 })) < 1e-9);
+        assert!(behind(&answers(|at| if ((at * 5000.0) as u32).is_multiple_of(50) { 0.045 } else { 0.002 })) < 1e-9);
         assert_eq!(behind(&[]), 0.0);
     }
 

@@ -1,8 +1,8 @@
 //! Two services that answer the same requests, each under `bireme serve` in fresh launches.
 
 mod answers;
-mod curves;
 mod connections;
+mod curves;
 mod errors;
 mod launch;
 mod least_memory;
@@ -17,16 +17,16 @@ use crate::load::connection::Request;
 use crate::load::null::{self, Ceiling};
 use crate::measures::spoken;
 use crate::server::{Server, ServerLauncher};
-use crate::subject::Subject;
 use crate::statistics::order::{self, Which};
 use crate::statistics::verdict::short;
 use crate::statistics::{median, quantile};
+use crate::subject::Subject;
 use crate::{Cancel, Outcome, Progress, Watch, measures};
 
 pub use answers::{describe, of_parts};
 pub use errors::{Expected, Injection, Injections};
-pub use replay::Recording;
 use launch::Rates;
+pub use replay::Recording;
 
 /// Two services and what they are asked.
 #[derive(Clone, Debug, PartialEq)]
@@ -153,7 +153,15 @@ impl Run<'_> {
             self.say(&format!("finding the capacity of {}", self.name(which)), 0.0);
             let server = Server::start(&self.routes.subject.launchers[which.index()], self.cancel)?;
             let seconds = (self.settings.launch_seconds / 12.0).clamp(0.15, 1.0);
-            let found = launch::capacity_by_doubling(self.routes, self.name(which), &server, seconds, ceiling, self.settings.seed, self.cancel)?;
+            let found = launch::capacity_by_doubling(
+                self.routes,
+                self.name(which),
+                &server,
+                seconds,
+                ceiling,
+                self.settings.seed,
+                self.cancel,
+            )?;
             capacities[which.index()] = found.rate;
         }
         let smaller = capacities[0].min(capacities[1]);
@@ -198,7 +206,8 @@ impl Run<'_> {
             self.comparison.remarks.push(format!("{count} trials are void, the first of them: {first}"));
         }
         if !self.comparison.launches.iter().any(|launch| launch.values.keys().any(|key| key.starts_with("latency_p99"))) {
-            let remark = "no p99 is compared: it takes 10,000 answers a launch at one rate; a longer --launch gives more".to_owned();
+            let remark =
+                "no p99 is compared: it takes 10,000 answers a launch at one rate; a longer --launch gives more".to_owned();
             self.comparison.remarks.push(remark);
         }
     }
@@ -222,7 +231,8 @@ impl Run<'_> {
     fn measure_memory_limit(&mut self, rates: &[Rates; 2]) -> Result<(), String> {
         let rounds = match self.settings.effort {
             Effort::Quick => {
-                let remark = "the least memory limit is not measured in a quick run, nor is memory after a rest without --rest".to_owned();
+                let remark =
+                    "the least memory limit is not measured in a quick run, nor is memory after a rest without --rest".to_owned();
                 self.comparison.remarks.push(remark);
                 return Ok(());
             }
@@ -263,7 +273,8 @@ impl Run<'_> {
         for which in [Which::Left, Which::Right] {
             let name = self.name(which).to_owned();
             let (routes, cancel) = (self.routes, self.cancel);
-            let seen = errors::inject(routes, which, cancel, |error| self.say(&format!("making errors in {name}: {error}"), 0.0))?;
+            let seen =
+                errors::inject(routes, which, cancel, |error| self.say(&format!("making errors in {name}: {error}"), 0.0))?;
             self.comparison.errors.extend(seen);
         }
         Ok(())
@@ -289,7 +300,8 @@ impl Run<'_> {
             done => (launches - done as f64) * self.block_seconds() / 4.0,
         };
         let blocks_are_done = self.launches_done >= self.settings.blocks as usize * 4;
-        let past = if blocks_are_done { self.measuring_since.elapsed().saturating_sub(self.launches_took).as_secs_f64() } else { 0.0 };
+        let past =
+            if blocks_are_done { self.measuring_since.elapsed().saturating_sub(self.launches_took).as_secs_f64() } else { 0.0 };
         let left_seconds = left_seconds + (self.after_seconds - past).max(0.0);
         (self.watch)(Progress { stage: format!("{}: {stage}", self.routes.subject.name), done, left_seconds });
     }
@@ -347,12 +359,14 @@ mod tests {
     fn check_rule(capacities: [f64; 2], spread: f64, at_least: [bool; 2], expected: &str) {
         let side = |name: &str| Side { name: name.to_owned(), ..Side::default() };
         let (name, title) = ("quote".to_owned(), "Quote".to_owned());
-        let subject = Subject { name, title, criterion: None, note: None, sides: ["node", "python"].map(side), launchers: [(), ()] };
+        let subject =
+            Subject { name, title, criterion: None, note: None, sides: ["node", "python"].map(side), launchers: [(), ()] };
         let mut comparison = subject.comparison();
         for (block, order) in order::blocks(6, 1).into_iter().enumerate() {
             for (position, which) in order.into_iter().enumerate() {
                 let off = spread * (((block * 4 + position) * 7 % 11) as f64 / 5.0 - 1.0);
-                let mut values = std::collections::BTreeMap::from([("capacity".to_owned(), capacities[which.index()] * (1.0 + off))]);
+                let mut values =
+                    std::collections::BTreeMap::from([("capacity".to_owned(), capacities[which.index()] * (1.0 + off))]);
                 if at_least[which.index()] {
                     values.insert(measures::key_at_least("capacity"), 1.0);
                 }
@@ -390,7 +404,12 @@ mod tests {
         let no = [false, false];
         check_rule([1302.0, 420.0], 0.01, no, "Python is enough below 416 requests/s at p99 < 50 ms; Node carries 3.1× that");
         check_rule([420.0, 1302.0], 0.01, no, "Node is enough below 416 requests/s at p99 < 50 ms; Python carries 3.1× that");
-        check_rule([1302.0, 420.0], 0.01, [true, false], "Python is enough below 416 requests/s at p99 < 50 ms; Node carries at least 3.1× that");
+        check_rule(
+            [1302.0, 420.0],
+            0.01,
+            [true, false],
+            "Python is enough below 416 requests/s at p99 < 50 ms; Node carries at least 3.1× that",
+        );
         check_rule([500.0, 500.0], 0.01, no, "Python and Node are both enough below 495 requests/s at p99 < 50 ms");
         let both = "both carry at least 495 requests/s at p99 < 50 ms; beyond that the load generator was the limit";
         check_rule([500.0, 500.0], 0.01, [true, true], both);

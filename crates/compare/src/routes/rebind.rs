@@ -21,7 +21,9 @@ impl Session {
     pub fn prepare(&mut self, recorded: &Plain) -> Plain {
         let mut request = recorded.clone();
         // A recording may begin when its cookies had long been set.
-        for (name, value) in recorded.fields.iter().filter(|field| field.0.eq_ignore_ascii_case("cookie")).flat_map(|field| pairs(&field.1)) {
+        for (name, value) in
+            recorded.fields.iter().filter(|field| field.0.eq_ignore_ascii_case("cookie")).flat_map(|field| pairs(&field.1))
+        {
             if let Some(live) = self.cookies.get(name).cloned() {
                 self.pair(value, &live);
             }
@@ -86,7 +88,9 @@ impl Session {
     /// A text without the tokens of now.
     pub fn redact(&self, text: &str) -> String {
         let values = self.tokens.iter().map(|token| &token.1).chain(self.cookies.values());
-        values.filter(|value| value.len() >= VALUE_LENGTH_MIN).fold(text.to_owned(), |text, value| text.replace(value.as_str(), REDACTED))
+        values
+            .filter(|value| value.len() >= VALUE_LENGTH_MIN)
+            .fold(text.to_owned(), |text, value| text.replace(value.as_str(), REDACTED))
     }
 
     /// The recorded names with values of now, and what the live server has set besides.
@@ -122,7 +126,9 @@ fn set_cookie(field: &str) -> Option<(&str, Option<&str>)> {
 /// Names that frameworks give to tokens against forgery: Django, Rails, Laravel, ASP.NET, Angular, Express.
 fn is_token(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    name.contains("csrf") || name.contains("xsrf") || ["authenticity_token", "_token", "__requestverificationtoken"].contains(&name.as_str())
+    name.contains("csrf")
+        || name.contains("xsrf")
+        || ["authenticity_token", "_token", "__requestverificationtoken"].contains(&name.as_str())
 }
 
 /// Tokens of a response by name: in fields, in JSON, in hidden inputs and meta elements of HTML.
@@ -212,7 +218,10 @@ mod tests {
     #[test]
     fn tokens_are_rebound_wherever_they_stood() {
         for (old, new) in [
-            (r#"<form><input type="hidden" name="csrfmiddlewaretoken" value="recorded-1">"#, "<input value='live-value' name='csrfmiddlewaretoken'>"),
+            (
+                r#"<form><input type="hidden" name="csrfmiddlewaretoken" value="recorded-1">"#,
+                "<input value='live-value' name='csrfmiddlewaretoken'>",
+            ),
             (r#"<meta name="csrf-token" content="recorded-1" />"#, r#"<meta content="live-value" name="csrf-token">"#),
             (r#"{"a":[{"xsrfToken":"recorded-1"}]}"#, r#"{"a":[{"xsrfToken":"live-value"}]}"#),
         ] {
@@ -243,7 +252,8 @@ mod tests {
         // The recording began when the cookie was there already.
         let mut session = Session::default();
         session.learn(&entry(""), &response(&[("set-cookie", "csrftoken=live-value-1; Path=/")], ""));
-        let fields = [("cookie", "csrftoken=recorded-value"), ("x-csrftoken", "recorded-value")].map(|(n, v)| (n.to_owned(), v.to_owned()));
+        let fields = [("cookie", "csrftoken=recorded-value"), ("x-csrftoken", "recorded-value")]
+            .map(|(n, v)| (n.to_owned(), v.to_owned()));
         let sent = session.prepare(&Plain { fields: fields.into(), ..Plain::default() });
         assert_eq!((sent.fields[0].1.as_str(), sent.fields[1].1.as_str()), ("csrftoken=live-value-1", "live-value-1"));
     }

@@ -33,7 +33,13 @@ pub fn blocks(count: u32, seed: u64) -> Vec<[Which; 4]> {
     let mut first = Which::Left;
     (0..count)
         .map(|block| {
-            first = if block % 2 == 1 { first.other() } else if random.random() { Which::Left } else { Which::Right };
+            first = if block % 2 == 1 {
+                first.other()
+            } else if random.random() {
+                Which::Left
+            } else {
+                Which::Right
+            };
             [first, first.other(), first.other(), first]
         })
         .collect()

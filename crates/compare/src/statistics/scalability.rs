@@ -35,11 +35,16 @@ impl Law {
 /// what was measured.
 pub fn sentence(points: &[(f64, f64)], of: &str) -> String {
     let Some(law) = fit(points) else {
-        return format!("no universal scalability law is fitted: it takes {POINTS_MIN} points with a throughput, and there are {}", usable(points));
+        return format!(
+            "no universal scalability law is fitted: it takes {POINTS_MIN} points with a throughput, and there are {}",
+            usable(points)
+        );
     };
     if law.explained < EXPLAINED_MIN {
         let explained = law.explained.max(0.0);
-        return format!("the universal scalability law explains too little of this (R² = {explained:.2}), so nothing is concluded from it");
+        return format!(
+            "the universal scalability law explains too little of this (R² = {explained:.2}), so nothing is concluded from it"
+        );
     }
     let last = points.iter().map(|point| point.0).fold(1.0, f64::max);
     let peak = match law.peak() {
@@ -47,7 +52,9 @@ pub fn sentence(points: &[(f64, f64)], of: &str) -> String {
         _ => format!("still grows at {last:.0} {of}"),
     };
     let Law { contention, coherence, explained, .. } = law;
-    format!("universal scalability law with contention {contention:.3} and coherence {coherence:.5} (R² = {explained:.2}); throughput {peak}")
+    format!(
+        "universal scalability law with contention {contention:.3} and coherence {coherence:.5} (R² = {explained:.2}); throughput {peak}"
+    )
 }
 
 fn usable(points: &[(f64, f64)]) -> usize {
@@ -65,10 +72,8 @@ pub fn fit(points: &[(f64, f64)]) -> Option<Law> {
     let columns: [fn(f64) -> f64; 3] = [|_| 1.0, |n| n - 1.0, |n| n * (n - 1.0)];
     let subsets: [&[usize]; 4] = [&[0, 1, 2], &[0, 1], &[0, 2], &[0]];
     let candidates = subsets.iter().filter_map(|subset| {
-        let rows: Vec<(Vec<f64>, f64)> = points
-            .iter()
-            .map(|&(n, x)| (subset.iter().map(|&at| columns[at](n) * x / n).collect(), 1.0))
-            .collect();
+        let rows: Vec<(Vec<f64>, f64)> =
+            points.iter().map(|&(n, x)| (subset.iter().map(|&at| columns[at](n) * x / n).collect(), 1.0)).collect();
         let solution = least_squares(&rows)?;
         let mut all = [0.0; 3];
         for (&at, value) in subset.iter().zip(&solution) {

@@ -43,13 +43,7 @@ fn json(decoded: &Decoded<'_>, out: &mut Vec<u8>) {
     json_text("target", record.target, out);
     json_text("host", record.host, out);
     put(out, format_args!(",\"version\":\"{}\"", Version::name(decoded.version)));
-    put(
-        out,
-        format_args!(
-            ",\"status\":{},\"bytes\":{},\"duration_us\":{}",
-            record.status, record.bytes, record.duration_us
-        ),
-    );
+    put(out, format_args!(",\"status\":{},\"bytes\":{},\"duration_us\":{}", record.status, record.bytes, record.duration_us));
     json_text("service", record.service, out);
     json_text("worker", record.worker, out);
     json_text("request_id", record.request_id, out);
@@ -65,10 +59,7 @@ fn combined(decoded: &Decoded<'_>, out: &mut Vec<u8>) {
     word(record.client, out);
     put(out, format_args!(" - - [{:02}/", time.day));
     out.extend_from_slice(time.month_name());
-    put(
-        out,
-        format_args!("/{}:{:02}:{:02}:{:02} +0000] \"", time.year, time.hour, time.minute, time.second),
-    );
+    put(out, format_args!("/{}:{:02}:{:02}:{:02} +0000] \"", time.year, time.hour, time.minute, time.second));
     quoted(record.method, out);
     out.push(b' ');
     quoted(record.target, out);
@@ -154,11 +145,7 @@ mod tests {
 
     #[test]
     fn a_plain_request_in_each_format() {
-        check(
-            AccessFormat::Text,
-            sample(),
-            "2026-11-22T21:37:07.123Z 203.0.113.7 GET /a?b=c 200 2326B 1.234ms ml#2 7m2k0abcd\n",
-        );
+        check(AccessFormat::Text, sample(), "2026-11-22T21:37:07.123Z 203.0.113.7 GET /a?b=c 200 2326B 1.234ms ml#2 7m2k0abcd\n");
         check(
             AccessFormat::Json,
             sample(),
@@ -179,11 +166,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_a_dash_or_left_out() {
         let record = Record { client: b"", worker: b"", service: b"", referer: b"", user_agent: b"", ..sample() };
-        check(
-            AccessFormat::Text,
-            record,
-            "2026-11-22T21:37:07.123Z - GET /a?b=c 200 2326B 1.234ms - 7m2k0abcd\n",
-        );
+        check(AccessFormat::Text, record, "2026-11-22T21:37:07.123Z - GET /a?b=c 200 2326B 1.234ms - 7m2k0abcd\n");
         check(
             AccessFormat::Combined,
             record,

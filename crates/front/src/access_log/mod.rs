@@ -68,11 +68,7 @@ impl AccessLog {
 
     /// The end of one front thread. It is made here and moved there.
     pub fn thread(&self) -> ThreadLogSeed {
-        ThreadLogSeed {
-            sender: self.sender.clone(),
-            when_full: self.when_full,
-            dropped: self.dropped.clone(),
-        }
+        ThreadLogSeed { sender: self.sender.clone(), when_full: self.when_full, dropped: self.dropped.clone() }
     }
 
     /// Opens the file anew, after it was renamed (logrotate). Records handed over before go to the old one.
@@ -201,12 +197,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(20);
 
     fn settings(path: &std::path::Path, when_full: WhenFull) -> config::AccessLog {
-        config::AccessLog {
-            format: AccessFormat::Json,
-            path: Some(path.to_owned()),
-            when_full,
-            buffer_bytes_max: 2 * BATCH_LEN,
-        }
+        config::AccessLog { format: AccessFormat::Json, path: Some(path.to_owned()), when_full, buffer_bytes_max: 2 * BATCH_LEN }
     }
 
     fn record(target: &str) -> Record<'_> {
@@ -245,10 +236,8 @@ mod tests {
         });
         assert!(log.close(PATIENCE));
         let text = std::fs::read_to_string(&path).unwrap();
-        let mut targets: Vec<String> = text
-            .lines()
-            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["target"].to_string())
-            .collect();
+        let mut targets: Vec<String> =
+            text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["target"].to_string()).collect();
         targets.sort();
         targets.dedup();
         assert_eq!(targets.len(), 15_000);
@@ -261,8 +250,7 @@ mod tests {
         rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
         // A reader that does not read yet: the writer blocks as soon as the pipe is full.
         let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap();
-        let mut reader =
-            std::fs::OpenOptions::new().read(true).custom_flags(nonblocking).open(&path).unwrap();
+        let mut reader = std::fs::OpenOptions::new().read(true).custom_flags(nonblocking).open(&path).unwrap();
         let log = AccessLog::start(&settings(&path, WhenFull::Drop)).unwrap().unwrap();
         let thread = log.thread().plant();
         let mut sent = 0_u64;

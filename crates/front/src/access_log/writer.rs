@@ -38,9 +38,10 @@ impl Sink {
     pub fn open(path: Option<&Path>) -> io::Result<Sink> {
         let Some(path) = path else { return Ok(Sink::Stdout) };
         // Addresses and targets concern people: nobody but owner and group reads them.
-        let file = OpenOptions::new().append(true).create(true).mode(0o640).open(path).map_err(|error| {
-            io::Error::new(error.kind(), format!("cannot open the access log {}: {error}", path.display()))
-        })?;
+        let file =
+            OpenOptions::new().append(true).create(true).mode(0o640).open(path).map_err(|error| {
+                io::Error::new(error.kind(), format!("cannot open the access log {}: {error}", path.display()))
+            })?;
         Ok(Sink::File { path: path.to_owned(), file })
     }
 
@@ -71,12 +72,10 @@ fn write_patiently(target: &mut (impl Write + AsFd), mut bytes: &[u8]) -> io::Re
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
             Ok(written) => bytes = &bytes[written..],
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                match poll(&mut [PollFd::new(target, PollFlags::OUT)], None) {
-                    Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                    Err(error) => return Err(error.into()),
-                }
-            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => match poll(&mut [PollFd::new(target, PollFlags::OUT)], None) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            },
             Err(error) => return Err(error),
         }
     }
@@ -99,12 +98,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub fn new(
-        sink: Sink,
-        format: AccessFormat,
-        dropped: Arc<AtomicU64>,
-        reopen: Arc<AtomicBool>,
-    ) -> Writer {
+    pub fn new(sink: Sink, format: AccessFormat, dropped: Arc<AtomicU64>, reopen: Arc<AtomicBool>) -> Writer {
         let (lines, pending, lost) = (Vec::new(), 0, 0);
         Writer { sink, format, dropped, reopen, lines, pending, lost, cause: None, reported: None }
     }

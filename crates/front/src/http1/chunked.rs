@@ -11,7 +11,9 @@ enum State {
     Size,
     Data(u64),
     /// CR, then LF after a chunk's data.
-    DataEnd { cr: bool },
+    DataEnd {
+        cr: bool,
+    },
     Trailers,
     Done,
 }
@@ -173,7 +175,15 @@ mod tests {
     #[test]
     fn broken_codings_are_refused() {
         for bad in [
-            "\r\nx", "g\r\n", "4\nWiki", "4\r\nWikiX\r\n", "-1\r\n", "0x4\r\nWiki", "4 x\r\nWiki", "1234567890abcdef0\r\n", "4\rx\r\n",
+            "\r\nx",
+            "g\r\n",
+            "4\nWiki",
+            "4\r\nWikiX\r\n",
+            "-1\r\n",
+            "0x4\r\nWiki",
+            "4 x\r\nWiki",
+            "1234567890abcdef0\r\n",
+            "4\rx\r\n",
         ] {
             assert!(decode(bad.as_bytes(), 1).is_err(), "{bad:?}");
             assert!(decode(bad.as_bytes(), 100).is_err(), "{bad:?}");

@@ -103,11 +103,18 @@ enum State {
     /// Send what waits and then a file, outside of the state machine.
     File(Box<(Body, After)>),
     /// Write what is left, then go on or close.
-    Flush { then: After },
+    Flush {
+        then: After,
+    },
     /// The answer is out and the application left the request's body unread: drop it, at most this much, and go on.
-    Discard { body: RequestBody, left: usize },
+    Discard {
+        body: RequestBody,
+        left: usize,
+    },
     /// The answer is out, the request is not read: drop this much of it, then close.
-    Linger { left: usize },
+    Linger {
+        left: usize,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -55,7 +55,9 @@ pub fn parse(bytes: &[u8], limits: HeadLimits) -> Parsed<'_> {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) => return partial(bytes, limits),
         Err(httparse::Error::TooManyHeaders) => return refuse(Code::HeaderTooLarge, "too many header fields"),
-        Err(httparse::Error::Version) => return refuse(Code::VersionNotSupported, "only HTTP/1.0, HTTP/1.1 and HTTP/2 are spoken here"),
+        Err(httparse::Error::Version) => {
+            return refuse(Code::VersionNotSupported, "only HTTP/1.0, HTTP/1.1 and HTTP/2 are spoken here");
+        }
         Err(httparse::Error::Token) => return refuse(Code::RequestMalformed, "the request line is not valid HTTP"),
         Err(httparse::Error::HeaderName) => return refuse(Code::RequestMalformed, "a header field's name is not valid"),
         Err(httparse::Error::HeaderValue) => return refuse(Code::RequestMalformed, "a header field's value is not valid"),
@@ -95,17 +97,14 @@ fn partial<'a>(bytes: &[u8], limits: HeadLimits) -> Parsed<'a> {
         None if bytes.len() > limits.target_bytes_max + REQUEST_LINE_SLACK => {
             refuse(Code::TargetTooLong, "the request target is too long")
         }
-        Some(end) if bytes.len() - end > limits.header_bytes_max => refuse(Code::HeaderTooLarge, "the header section is too long"),
+        Some(end) if bytes.len() - end > limits.header_bytes_max => {
+            refuse(Code::HeaderTooLarge, "the header section is too long")
+        }
         _ => Parsed::Partial,
     }
 }
 
-fn check<'a>(
-    method: &'a str,
-    target: &'a [u8],
-    minor: u8,
-    fields: &[httparse::Header<'a>],
-) -> Result<(Head<'a>, bool), Fault> {
+fn check<'a>(method: &'a str, target: &'a [u8], minor: u8, fields: &[httparse::Header<'a>]) -> Result<(Head<'a>, bool), Fault> {
     let fail = |code, detail| Err(Fault::new(code, detail));
     let mut head = Head {
         version: if minor == 0 { 10 } else { 11 },
@@ -240,8 +239,24 @@ pub fn is_host(host: &[u8]) -> bool {
         b.is_ascii_alphanumeric()
             || matches!(
                 b,
-                b'-' | b'.' | b'_' | b'~' | b':' | b'[' | b']' | b'%' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*'
-                    | b'+' | b',' | b';' | b'='
+                b'-' | b'.'
+                    | b'_'
+                    | b'~'
+                    | b':'
+                    | b'['
+                    | b']'
+                    | b'%'
+                    | b'!'
+                    | b'$'
+                    | b'&'
+                    | b'\''
+                    | b'('
+                    | b')'
+                    | b'*'
+                    | b'+'
+                    | b','
+                    | b';'
+                    | b'='
             )
     })
 }

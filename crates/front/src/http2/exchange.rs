@@ -257,8 +257,7 @@ impl Exchange<'_> {
         let route = self.request.route.clone();
         let active = self.thread.active();
         let mut etag = Vec::new();
-        let prepared =
-            prepare(&active.compressor, &self.request, &route, self.is_head, (status, payload, end), &mut etag);
+        let prepared = prepare(&active.compressor, &self.request, &route, self.is_head, (status, payload, end), &mut etag);
         let prepared = match prepared {
             Ok(prepared) => prepared,
             Err(fault) => return self.break_off(fault),

@@ -31,9 +31,7 @@ pub(super) async fn send_answer(
         }
     };
     let set = &route.response_fields;
-    let kept = response.fields().filter(|(name, _)| {
-        !set.iter().any(|(other, _)| name.eq_ignore_ascii_case(other.as_bytes()))
-    });
+    let kept = response.fields().filter(|(name, _)| !set.iter().any(|(other, _)| name.eq_ignore_ascii_case(other.as_bytes())));
     let fields = kept.chain(set.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
     let Some(head) = response_head(thread, response.status, fields, None, true) else { return };
     let empty = response.body.is_empty();

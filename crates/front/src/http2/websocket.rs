@@ -107,7 +107,8 @@ impl Exchange<'_> {
 /// Moves bytes between a client's stream and what it has become, until one of them ends.
 pub(super) async fn run(upgraded: Upgraded, thread: Rc<Thread>, out: SendStream<Bytes>, body: &mut RecvStream) {
     let deadline = thread.deadlines.register();
-    let mut pipe = Pipe { thread, out, body, body_done: false, output: Vec::new(), written: 0, input: Vec::new(), deadline, stalled: false };
+    let mut pipe =
+        Pipe { thread, out, body, body_done: false, output: Vec::new(), written: 0, input: Vec::new(), deadline, stalled: false };
     match upgraded {
         Upgraded::Socket(mut socket) => std::future::poll_fn(|cx| pipe.poll_socket(cx, &mut socket)).await,
         Upgraded::Tunnel(stream) => {

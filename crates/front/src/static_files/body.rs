@@ -197,13 +197,7 @@ pub(super) fn read_cached(file: &File, offset: u64, buffer: &mut [u8]) -> io::Re
 ///
 /// # Errors
 /// As for [`Body::send`].
-pub async fn send_file(
-    socket: &TcpStream,
-    file: &Arc<File>,
-    mut offset: u64,
-    mut len: u64,
-    idle: Duration,
-) -> io::Result<()> {
+pub async fn send_file(socket: &TcpStream, file: &Arc<File>, mut offset: u64, mut len: u64, idle: Duration) -> io::Result<()> {
     while len > 0 {
         let wanted = len.min(SENDFILE_LEN as u64) as usize;
         if read_cached(file, offset, &mut [0])?.is_none() {
@@ -211,10 +205,8 @@ pub async fn send_file(
         }
         let mut part_left = wanted;
         while part_left > 0 {
-            let sent = when_writable(socket, idle, || {
-                Ok(rustix::fs::sendfile(socket, &**file, Some(&mut offset), part_left)?)
-            })
-            .await?;
+            let sent =
+                when_writable(socket, idle, || Ok(rustix::fs::sendfile(socket, &**file, Some(&mut offset), part_left)?)).await?;
             if sent == 0 {
                 return Err(shorter());
             }
@@ -246,9 +238,7 @@ async fn warm_up(file: &Arc<File>, offset: u64, len: usize) -> io::Result<()> {
 async fn send_bytes(socket: &TcpStream, mut bytes: &[u8], more: bool, idle: Duration) -> io::Result<()> {
     let flags = if more { SendFlags::MORE | SendFlags::NOSIGNAL } else { SendFlags::NOSIGNAL };
     while !bytes.is_empty() {
-        let sent =
-            when_writable(socket, idle, || Ok(rustix::net::send(socket, bytes, flags | SendFlags::DONTWAIT)?))
-                .await?;
+        let sent = when_writable(socket, idle, || Ok(rustix::net::send(socket, bytes, flags | SendFlags::DONTWAIT)?)).await?;
         bytes = &bytes[sent.min(bytes.len())..];
     }
     Ok(())

@@ -179,13 +179,11 @@ impl Root {
         let (folder, known, rules) = (self.folder.borrow().0.clone(), self.known(&lookup), self.rules.clone());
         let (path, order, may_fall_back) = (lookup.path.to_vec(), lookup.order, lookup.may_fall_back);
         let version = known.as_ref().map(|entry| entry.version);
-        let found = body::blocking(move || {
-            match rules.load(&folder, &path, order, version, Patience::Disk) {
-                Err(Miss::Refused(Code::NotFound)) if may_fall_back => {
-                    rules.load_fallback(&folder, order, None, Patience::Disk).map(|loaded| (loaded, true))
-                }
-                result => result.map(|loaded| (loaded, false)),
+        let found = body::blocking(move || match rules.load(&folder, &path, order, version, Patience::Disk) {
+            Err(Miss::Refused(Code::NotFound)) if may_fall_back => {
+                rules.load_fallback(&folder, order, None, Patience::Disk).map(|loaded| (loaded, true))
             }
+            result => result.map(|loaded| (loaded, false)),
         })
         .await;
         let result = match found {
@@ -302,14 +300,7 @@ impl Root {
     }
 
     /// Remembers what was found, and answers.
-    fn settle(
-        &self,
-        request: &Request<'_>,
-        lookup: &Lookup<'_>,
-        key: &[u8],
-        loaded: Loaded,
-        known: Option<Rc<Entry>>,
-    ) -> Answer {
+    fn settle(&self, request: &Request<'_>, lookup: &Lookup<'_>, key: &[u8], loaded: Loaded, known: Option<Rc<Entry>>) -> Answer {
         let entry = match (loaded, known) {
             (Loaded::Folder, _) => {
                 return match path::folder_location(request.path, request.query) {

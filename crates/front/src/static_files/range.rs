@@ -112,7 +112,9 @@ mod tests {
         check("bytes=10-", 10, Selection::Unsatisfiable);
         check("bytes=0-", 0, Selection::Unsatisfiable);
         check("bytes=-0", 10, Selection::Unsatisfiable);
-        for field in ["", "bytes", "bytes=", "bytes=-", "bytes=a-b", "bytes=5-4", "bytes=1", "lines=1-2", "bytes=1--2", "bytes=+1-2"] {
+        for field in
+            ["", "bytes", "bytes=", "bytes=-", "bytes=a-b", "bytes=5-4", "bytes=1", "lines=1-2", "bytes=1--2", "bytes=+1-2"]
+        {
             check(field, 10, Selection::All);
         }
     }

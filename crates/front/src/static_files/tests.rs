@@ -49,11 +49,10 @@ struct Site {
 
 impl Site {
     fn new(change: impl FnOnce(&mut config::Static)) -> Site {
-        Site::with_cache(&config::StaticCache {
-            bytes_max: 1 << 20,
-            file_bytes_max: 64 * 1024,
-            revalidate: Duration::from_secs(1),
-        }, change)
+        Site::with_cache(
+            &config::StaticCache { bytes_max: 1 << 20, file_bytes_max: 64 * 1024, revalidate: Duration::from_secs(1) },
+            change,
+        )
     }
 
     fn with_cache(cache: &config::StaticCache, change: impl FnOnce(&mut config::Static)) -> Site {
@@ -94,8 +93,7 @@ impl Site {
             }
             Answer::Response(response) => {
                 let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-                let fields: Vec<(String, String)> =
-                    response.fields().map(|(name, value)| (text(name), text(value))).collect();
+                let fields: Vec<(String, String)> = response.fields().map(|(name, value)| (text(name), text(value))).collect();
                 let length = response.body.len();
                 let (mut body, mut reader) = (Vec::new(), response.body.into_reader());
                 while let Some(piece) = reader.next(1000).await.unwrap() {
@@ -139,8 +137,7 @@ async fn a_file_comes_with_its_fields() {
     let shown = site.get("/assets/app.js?v=1").await;
     assert_eq!(shown.brief(), (200, SCRIPT));
     let names: Vec<&str> = shown.fields.iter().map(|(name, _)| &name[..]).collect();
-    let expected =
-        ["content-type", "etag", "last-modified", "cache-control", "vary", "accept-ranges", "content-length"];
+    let expected = ["content-type", "etag", "last-modified", "cache-control", "vary", "accept-ranges", "content-length"];
     assert_eq!(names, expected);
     assert_eq!(shown.field("content-type"), "text/javascript; charset=utf-8");
     assert_eq!(shown.field("last-modified"), MODIFIED);
@@ -169,11 +166,9 @@ async fn folders_have_an_index_and_need_their_slash() {
     let site = Site::new(|_| {});
     assert_eq!(site.get("/assets/").await.brief(), (200, PAGE));
     assert_eq!(site.get("/assets/docs/").await.brief(), (200, "docs"));
-    for (target, location) in [
-        ("/assets", "/assets/"),
-        ("/assets/docs?a=b", "/assets/docs/?a=b"),
-        ("//assets/docs", "/assets/docs/"),
-    ] {
+    for (target, location) in
+        [("/assets", "/assets/"), ("/assets/docs?a=b", "/assets/docs/?a=b"), ("//assets/docs", "/assets/docs/")]
+    {
         let shown = site.get(target).await;
         assert_eq!((shown.status, shown.field("location")), (301, location), "{target}");
     }
@@ -272,8 +267,7 @@ async fn conditions_are_answered() {
 #[tokio::test]
 async fn ranges_are_cut() {
     for file_bytes_max in [64 * 1024, 0] {
-        let cache =
-            config::StaticCache { bytes_max: 1 << 20, file_bytes_max, revalidate: Duration::from_secs(1) };
+        let cache = config::StaticCache { bytes_max: 1 << 20, file_bytes_max, revalidate: Duration::from_secs(1) };
         let site = Site::with_cache(&cache, |_| {});
         let ask = |range: &'static str| {
             let site = &site;
@@ -292,8 +286,10 @@ async fn ranges_are_cut() {
         let kind = shown.field("content-type");
         let boundary = kind.strip_prefix("multipart/byteranges; boundary=").expect(kind);
         let part = |range: &str, text: &str| {
-            format!("--{boundary}\r\ncontent-type: text/javascript; charset=utf-8\r\n\
-                     content-range: bytes {range}/25\r\n\r\n{text}\r\n")
+            format!(
+                "--{boundary}\r\ncontent-type: text/javascript; charset=utf-8\r\n\
+                     content-range: bytes {range}/25\r\n\r\n{text}\r\n"
+            )
         };
         assert_eq!(shown.status, 206);
         assert_eq!(shown.body, format!("{}{}--{boundary}--\r\n", part("0-1", "co"), part("23-24", "')")));
@@ -386,8 +382,7 @@ async fn roots_share_memory_without_mixing_files_and_leave_none_behind() {
     write(other.path(), "app.js", "other", 0);
     let second = site.store.root(&settings(other.path())).unwrap();
     let shown = site.get("/assets/app.js").await;
-    let request =
-        Request { method: b"GET", path: b"/assets/app.js", query: None, fields: &[], now: site.now };
+    let request = Request { method: b"GET", path: b"/assets/app.js", query: None, fields: &[], now: site.now };
     let Answer::Response(response) = second.get(&request).await else { panic!() };
     assert!(matches!(&response.body, Body::Bytes(bytes) if *bytes == "other"));
     assert_eq!(site.get("/assets/app.js").await, shown);
@@ -399,11 +394,7 @@ async fn roots_share_memory_without_mixing_files_and_leave_none_behind() {
 
 #[test]
 fn a_root_that_cannot_be_served_says_so() {
-    let store = Store::new(&config::StaticCache {
-        bytes_max: 0,
-        file_bytes_max: 0,
-        revalidate: Duration::from_secs(1),
-    });
+    let store = Store::new(&config::StaticCache { bytes_max: 0, file_bytes_max: 0, revalidate: Duration::from_secs(1) });
     let error = store.root(&settings(Path::new("/nonexistent/public"))).unwrap_err();
     assert!(error.to_string().contains("/nonexistent/public"), "{error}");
     let folder = tempfile::tempdir().unwrap();

@@ -244,12 +244,9 @@ fn load(files: &CertificateFiles, provider: &CryptoProvider) -> Result<Arc<Certi
         let what = "holds no certificate; it must hold a PEM block that begins with -----BEGIN CERTIFICATE-----";
         return Err(Error::Pem(certificate_path.clone(), what.into()));
     }
-    let key = PrivateKeyDer::from_pem_slice(&key_pem)
-        .map_err(|error| Error::Pem(key_path.clone(), key_complaint(&error, &key_pem)))?;
-    let signing = provider
-        .key_provider
-        .load_private_key(key)
-        .map_err(|error| Error::Refused(key_path.clone(), error))?;
+    let key =
+        PrivateKeyDer::from_pem_slice(&key_pem).map_err(|error| Error::Pem(key_path.clone(), key_complaint(&error, &key_pem)))?;
+    let signing = provider.key_provider.load_private_key(key).map_err(|error| Error::Refused(key_path.clone(), error))?;
     let certified = CertifiedKey::new(chain, signing);
     match certified.keys_match() {
         // A key that can't say which public key it has is taken on trust.
@@ -271,9 +268,7 @@ fn key_complaint(error: &PemError, pem: &[u8]) -> String {
             .into();
     }
     match error {
-        PemError::NoItemsFound => {
-            "holds no private key; it must hold a PEM block such as -----BEGIN PRIVATE KEY-----".into()
-        }
+        PemError::NoItemsFound => "holds no private key; it must hold a PEM block such as -----BEGIN PRIVATE KEY-----".into(),
         error => format!("not a PEM file: {error}"),
     }
 }

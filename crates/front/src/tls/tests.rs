@@ -4,9 +4,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{
-    ClientConfig, HandshakeKind, ProtocolVersion, RootCertStore, SupportedProtocolVersion,
-};
+use tokio_rustls::rustls::{ClientConfig, HandshakeKind, ProtocolVersion, RootCertStore, SupportedProtocolVersion};
 
 /// A certificate of its own and the files it lies in.
 struct Files {
@@ -29,8 +27,7 @@ impl Files {
 
     /// Writes a fresh pair; gives the certificate.
     fn renew(&self) -> CertificateDer<'static> {
-        let rcgen::CertifiedKey { cert, signing_key } =
-            rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+        let rcgen::CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
         // Renamed into place, so that the watcher never sees half a file.
         for (name, text) in [("key.pem", signing_key.serialize_pem()), ("cert.pem", cert.pem())] {
             let fresh = self.folder.path().join("fresh");

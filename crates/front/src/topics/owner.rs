@@ -82,9 +82,7 @@ impl Topics {
         let key = (link.worker().id, frame.stream);
         match (frame.kind, frame.stream) {
             (Kind::Publish, _) => self.publish(thread, link, frame, topic, rest),
-            (kind, 0) => {
-                self.listen(link, topic, kind == Kind::Subscribe, frame.flags & FLAG_PRESENCE != 0)
-            }
+            (kind, 0) => self.listen(link, topic, kind == Kind::Subscribe, frame.flags & FLAG_PRESENCE != 0),
             (Kind::Subscribe, _) => {
                 if rest.len() > wire::MEMBER_NAME_MAX || std::str::from_utf8(rest).is_err() {
                     return Err("the name of a topic's member is too long or not UTF-8".into());

@@ -77,10 +77,7 @@ pub fn accept<'a>(
         fields.push((name.as_bytes(), value.as_bytes()));
     }
     let agreed = compression.and_then(|compression| {
-        let policy = Policy {
-            context_takeover: compression.context_takeover,
-            window_bits_max: compression.window_bits_max,
-        };
+        let policy = Policy { context_takeover: compression.context_takeover, window_bits_max: compression.window_bits_max };
         negotiate(handshake::values(head.fields.iter(), "sec-websocket-extensions"), policy)
     });
     Ok(Accepted { fields, agreed })
@@ -95,8 +92,17 @@ pub fn accept_value(request: &Request) -> String {
 /// Fields that are the front's to send.
 fn is_ours(name: &[u8]) -> bool {
     const NAMES: [&[u8]; 11] = [
-        b"upgrade", b"connection", b"sec-websocket-accept", b"sec-websocket-extensions", b"sec-websocket-key",
-        b"sec-websocket-version", b"content-length", b"transfer-encoding", b"keep-alive", b"date", b"trailer",
+        b"upgrade",
+        b"connection",
+        b"sec-websocket-accept",
+        b"sec-websocket-extensions",
+        b"sec-websocket-key",
+        b"sec-websocket-version",
+        b"content-length",
+        b"transfer-encoding",
+        b"keep-alive",
+        b"date",
+        b"trailer",
     ];
     NAMES.iter().any(|ours| name.eq_ignore_ascii_case(ours))
 }

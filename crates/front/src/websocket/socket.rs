@@ -13,8 +13,8 @@ use websocket::{Agreed, CloseCode, Limits, Pool, Receiver, Sender, Step, put_clo
 
 use super::outbox::{Outbox, Piece, Pushed};
 use super::{Survival, Workshop};
-use crate::topics::{Inbox, Topics};
 use crate::deadline::now_ms;
+use crate::topics::{Inbox, Topics};
 
 /// Pieces of a message below this go to the worker together, in bytes; larger ones are not copied once more.
 const GATHER_BELOW: usize = 4 * 1024;
@@ -290,7 +290,8 @@ impl Socket {
         inbox.register(cx);
         let mut progress = false;
         // A message that the worker has begun must be whole before another may come.
-        while out.len() < self.out_max && !self.sender.in_message() && inbox.next(|message| self.sender.put_shared(out, message)) {
+        while out.len() < self.out_max && !self.sender.in_message() && inbox.next(|message| self.sender.put_shared(out, message))
+        {
             progress = true;
         }
         if progress {
@@ -364,7 +365,11 @@ impl Socket {
                 code => self.begin_close(out, code, &reason),
             },
             Incoming::Reset { code, text } if open => {
-                tracing::warn!(worker = self.stream.worker(), ?code, "a WebSocket is closed with 1011, as its application failed: {text}");
+                tracing::warn!(
+                    worker = self.stream.worker(),
+                    ?code,
+                    "a WebSocket is closed with 1011, as its application failed: {text}"
+                );
                 self.begin_close(out, CloseCode::INTERNAL, "");
             }
             Incoming::Lost { .. } if open && self.begin_survival() => {}

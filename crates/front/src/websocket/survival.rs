@@ -64,7 +64,11 @@ impl Survival {
     pub fn begin(&mut self, stream: &Stream) {
         let joined = self.thread.topics.inbox(stream.key()).map(|inbox| inbox.joined()).unwrap_or_default();
         let mut frame = self.frame.to_vec();
-        wire::mark_taken_over(&mut frame, &self.subprotocol, joined.iter().map(|(topic, name): &(Arc<str>, Box<[u8]>)| (&**topic, &**name)));
+        wire::mark_taken_over(
+            &mut frame,
+            &self.subprotocol,
+            joined.iter().map(|(topic, name): &(Arc<str>, Box<[u8]>)| (&**topic, &**name)),
+        );
         let until = now_ms() + u64::try_from(self.pool.limits().queue_timeout.as_millis()).unwrap_or(u64::MAX / 2);
         let mut attempt = Attempt { upstream: None, frame, retry_at: 0, until };
         attempt.open(&self.pool, &self.preference);

@@ -47,16 +47,7 @@ struct Waiting {
 
 impl Broker {
     pub(super) fn new(socket: PathBuf, token: String, calls: CallsSpec, said: mpsc::Sender<(LinkId, Said)>) -> Broker {
-        Broker {
-            socket,
-            token,
-            calls,
-            links: HashMap::new(),
-            next_link: 1,
-            waiting: Vec::new(),
-            told: BTreeMap::new(),
-            said,
-        }
+        Broker { socket, token, calls, links: HashMap::new(), next_link: 1, waiting: Vec::new(), told: BTreeMap::new(), said }
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {

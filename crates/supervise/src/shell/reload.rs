@@ -43,9 +43,8 @@ impl Shell {
             return;
         }
         let names: BTreeSet<Arc<str>> = plan.services.iter().map(|spec| spec.name.clone()).collect();
-        let renewed = |spec: &ServiceSpec| {
-            only.is_none_or(|only| only.contains(&spec.name)) || !self.services.contains_key(&spec.name)
-        };
+        let renewed =
+            |spec: &ServiceSpec| only.is_none_or(|only| only.contains(&spec.name)) || !self.services.contains_key(&spec.name);
         let (idle, services): (Vec<ServiceSpec>, Vec<ServiceSpec>) = plan
             .services
             .into_iter()

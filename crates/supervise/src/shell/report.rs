@@ -23,7 +23,9 @@ impl Shell {
         match &state {
             ServiceState::Up => tracing::info!("service {service} is up again"),
             ServiceState::Failing(why) => {
-                tracing::error!("service {service} has no worker left, and new ones fail: {why}; its requests get 503 until one starts");
+                tracing::error!(
+                    "service {service} has no worker left, and new ones fail: {why}; its requests get 503 until one starts"
+                );
             }
         }
         self.tell_all(|| Command::Service(service.clone(), state.clone()));

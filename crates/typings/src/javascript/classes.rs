@@ -97,7 +97,9 @@ impl<'p> Writer<'p, '_> {
                     let count = base.type_parameters.as_ref().map_or(0, |parameters| parameters.params.len());
                     let arguments = heritage.type_arguments.as_ref().map_or(&[][..], |arguments| &arguments.params);
                     let arguments: Vec<String> = (0..count)
-                        .map(|at| arguments.get(at).map_or_else(|| "Any".to_owned(), |kind| self.kind(&inner, kind, Way::ToPython)))
+                        .map(|at| {
+                            arguments.get(at).map_or_else(|| "Any".to_owned(), |kind| self.kind(&inner, kind, Way::ToPython))
+                        })
                         .collect();
                     bases.push(self.applied(&parent, &arguments));
                 }
@@ -150,8 +152,12 @@ impl<'p> Writer<'p, '_> {
                         body += &format!("    {name}: JsValue[{kind}]\n");
                     }
                     if method.kind == MethodDefinitionKind::Constructor {
-                        for param in method.value.params.items.iter().filter(|param| param.accessibility.is_some() || param.readonly) {
-                            if let (BindingPattern::BindingIdentifier(id), true) = (&param.pattern, is_public(param.accessibility)) {
+                        for param in
+                            method.value.params.items.iter().filter(|param| param.accessibility.is_some() || param.readonly)
+                        {
+                            if let (BindingPattern::BindingIdentifier(id), true) =
+                                (&param.pattern, is_public(param.accessibility))
+                            {
                                 let annotation = param.type_annotation.as_ref().map(|annotation| &annotation.type_annotation);
                                 body += &self.variable(&id.name, scope, annotation, None, param.span);
                             }

@@ -132,7 +132,15 @@ impl<'p, 'r> Files<'p, 'r> {
         let whole = normal(&from.parent()?.join(source));
         let text = whole.to_str()?;
         // `./types.js` stands for types.ts as well, which says more.
-        let typed = [(".js", ".ts"), (".js", ".tsx"), (".mjs", ".mts"), (".cjs", ".cts"), (".js", ".d.ts"), (".mjs", ".d.mts"), (".cjs", ".d.cts")];
+        let typed = [
+            (".js", ".ts"),
+            (".js", ".tsx"),
+            (".mjs", ".mts"),
+            (".cjs", ".cts"),
+            (".js", ".d.ts"),
+            (".mjs", ".d.mts"),
+            (".cjs", ".d.cts"),
+        ];
         let typed = typed.iter().filter_map(|(end, other)| Some(format!("{}{other}", text.strip_suffix(end)?)));
         let ended = ENDINGS.iter().map(|end| format!("{text}{end}"));
         let index = ENDINGS.iter().map(|end| format!("{text}/index{end}"));
@@ -433,7 +441,8 @@ pub fn plain<'p>(expression: &'p Expression<'p>) -> &'p Expression<'p> {
         Expression::TSAsExpression(inner) if is_const(&inner.type_annotation) => plain(&inner.expression),
         Expression::CallExpression(call) => match (&call.callee, &call.arguments[..]) {
             (Expression::StaticMemberExpression(callee), [argument])
-                if callee.property.name == "freeze" && matches!(&callee.object, Expression::Identifier(name) if name.name == "Object") =>
+                if callee.property.name == "freeze"
+                    && matches!(&callee.object, Expression::Identifier(name) if name.name == "Object") =>
             {
                 argument.as_expression().map_or(expression, plain)
             }
@@ -452,7 +461,9 @@ fn is_const(kind: &TSType<'_>) -> bool {
 fn required(expression: &Expression<'_>) -> Option<String> {
     let Expression::CallExpression(call) = expression else { return None };
     match (&call.callee, &call.arguments[..]) {
-        (Expression::Identifier(callee), [Argument::StringLiteral(source)]) if callee.name == "require" => Some(source.value.to_string()),
+        (Expression::Identifier(callee), [Argument::StringLiteral(source)]) if callee.name == "require" => {
+            Some(source.value.to_string())
+        }
         _ => None,
     }
 }

@@ -104,7 +104,8 @@ impl<'p> Writer<'p, '_> {
             return format!("    @{decorator}\n    @staticmethod\n    def {name}({}) -> {result}:{end}", params.join(", "));
         }
         // A decorator would lose overloads and type variables, so a class has them.
-        let mut body = written.iter().find(|one| !one.about.is_empty()).map_or_else(String::new, |one| documentation(&one.about, "    "));
+        let mut body =
+            written.iter().find(|one| !one.about.is_empty()).map_or_else(String::new, |one| documentation(&one.about, "    "));
         let count: usize = written.iter().map(|one| one.forms.len()).sum();
         let overload = if count > 1 { "    @overload\n" } else { "" };
         for method in ["__call__", "sync"] {
@@ -128,7 +129,8 @@ impl<'p> Writer<'p, '_> {
             [] => (String::new(), class.clone()),
             names => (format!("(Generic[{}])", names.join(", ")), format!("{class}[{}]", names.join(", "))),
         };
-        body += &format!("    def with_(self, *, timeout: float | None = ..., idempotent: bool | None = ...) -> {reference}: ...\n");
+        body +=
+            &format!("    def with_(self, *, timeout: float | None = ..., idempotent: bool | None = ...) -> {reference}: ...\n");
         self.stub.types.push(format!("class {class}{head}:\n{body}"));
         format!("    {name}: {reference}\n")
     }
@@ -166,7 +168,13 @@ impl<'p> Writer<'p, '_> {
         Written { forms, generic, stream, result, about: documented.about }
     }
 
-    fn parameter(&mut self, scope: &Scope<'p>, param: &'p FormalParameter<'p>, at: usize, documented: &Documented) -> Parameter<'p> {
+    fn parameter(
+        &mut self,
+        scope: &Scope<'p>,
+        param: &'p FormalParameter<'p>,
+        at: usize,
+        documented: &Documented,
+    ) -> Parameter<'p> {
         let (pattern, default) = match &param.pattern {
             BindingPattern::AssignmentPattern(pattern) => (&pattern.left, Some(&pattern.right)),
             pattern => (pattern, param.initializer.as_deref()),
@@ -286,8 +294,16 @@ fn stream_item<'p>(kind: &'p TSType<'p>) -> Option<Option<&'p TSType<'p>>> {
     let TSTypeName::IdentifierReference(id) = &reference.type_name else { return None };
     let first = reference.type_arguments.as_ref().and_then(|arguments| arguments.params.first());
     match id.name.as_str() {
-        "AsyncIterable" | "AsyncIterableIterator" | "AsyncGenerator" | "AsyncIterator" | "AsyncIteratorObject" | "Generator"
-        | "IterableIterator" | "Iterator" | "IteratorObject" | "ReadableStream" => Some(first),
+        "AsyncIterable"
+        | "AsyncIterableIterator"
+        | "AsyncGenerator"
+        | "AsyncIterator"
+        | "AsyncIteratorObject"
+        | "Generator"
+        | "IterableIterator"
+        | "Iterator"
+        | "IteratorObject"
+        | "ReadableStream" => Some(first),
         "Promise" => first.and_then(stream_item),
         _ => None,
     }

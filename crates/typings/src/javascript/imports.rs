@@ -24,7 +24,10 @@ struct Imports(Vec<String>);
 
 impl Imports {
     fn add(&mut self, source: &str) {
-        if source.ends_with(".py") && (source.starts_with("./") || source.starts_with("../")) && !self.0.iter().any(|s| s == source) {
+        if source.ends_with(".py")
+            && (source.starts_with("./") || source.starts_with("../"))
+            && !self.0.iter().any(|s| s == source)
+        {
             self.0.push(source.to_owned());
         }
     }

@@ -30,7 +30,8 @@ pub use imports::python_imports;
 pub fn is_program(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let declares = name.ends_with(".d.ts") || name.ends_with(".d.mts") || name.ends_with(".d.cts") || name.contains(".d.py.");
-    !declares && ["js", "mjs", "cjs", "jsx", "ts", "mts", "cts", "tsx"].iter().any(|end| path.extension().is_some_and(|e| e == *end))
+    !declares
+        && ["js", "mjs", "cjs", "jsx", "ts", "mts", "cts", "tsx"].iter().any(|end| path.extension().is_some_and(|e| e == *end))
 }
 
 /// What a file exports, for Python. `read` gives the texts of it and of what it imports; `numpy` says whether the Python that

@@ -67,7 +67,8 @@ impl<'p> Writer<'p, '_> {
             if let Some(Meaning::Type(kind, home)) = scope.variables.get(id.name.as_str()) {
                 return self.fields_of(&home.clone(), kind);
             }
-            let changed = |fields: Vec<Field<'p>>, optional| fields.into_iter().map(|field| Field { optional, ..field }).collect();
+            let changed =
+                |fields: Vec<Field<'p>>, optional| fields.into_iter().map(|field| Field { optional, ..field }).collect();
             match (id.name.as_str(), arguments) {
                 ("Partial", [of]) => return Some(changed(self.fields_of(scope, of)?, true)),
                 ("Required", [of]) => return Some(changed(self.fields_of(scope, of)?, false)),
@@ -109,7 +110,11 @@ impl<'p> Writer<'p, '_> {
     }
 
     /// With those of the interfaces that it extends.
-    pub fn fields_of_interface(&mut self, scope: &Scope<'p>, interface: &'p TSInterfaceDeclaration<'p>) -> Option<Vec<Field<'p>>> {
+    pub fn fields_of_interface(
+        &mut self,
+        scope: &Scope<'p>,
+        interface: &'p TSInterfaceDeclaration<'p>,
+    ) -> Option<Vec<Field<'p>>> {
         let own = members(scope, &interface.body.body)?;
         let key = (scope.file.path.clone(), format!("interface {}", interface.id.name));
         if !self.busy.insert(key.clone()) {

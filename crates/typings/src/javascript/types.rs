@@ -38,7 +38,9 @@ impl<'p> Writer<'p, '_> {
             TSType::TSTupleType(tuple) => self.tuple(scope, tuple, way),
             TSType::TSUnionType(parts) => union(parts.types.iter().map(|part| self.kind(scope, part, way)).collect()),
             TSType::TSParenthesizedType(inner) => self.kind(scope, &inner.type_annotation, way),
-            TSType::TSNamedTupleMember(inner) => inner.element_type.as_ts_type().map_or_else(|| "Any".to_owned(), |kind| self.kind(scope, kind, way)),
+            TSType::TSNamedTupleMember(inner) => {
+                inner.element_type.as_ts_type().map_or_else(|| "Any".to_owned(), |kind| self.kind(scope, kind, way))
+            }
             TSType::JSDocNullableType(inner) => union(vec![self.kind(scope, &inner.type_annotation, way), "None".to_owned()]),
             TSType::JSDocNonNullableType(inner) => self.kind(scope, &inner.type_annotation, way),
             TSType::TSTypeOperatorType(inner) => match inner.operator {
@@ -48,7 +50,9 @@ impl<'p> Writer<'p, '_> {
             },
             TSType::TSIndexedAccessType(access) => self.indexed(scope, access, way),
             TSType::TSLiteralType(literal) => literal_type(&literal.literal),
-            TSType::TSFunctionType(function) => self.callable(scope, &function.params, Some(&function.return_type.type_annotation), way),
+            TSType::TSFunctionType(function) => {
+                self.callable(scope, &function.params, Some(&function.return_type.type_annotation), way)
+            }
             TSType::TSTypeLiteral(literal) => self.literal(scope, kind, literal, way),
             TSType::TSIntersectionType(_) => self.anonymous(scope, kind),
             TSType::TSTypeReference(reference) => self.reference(scope, kind, reference, way),
@@ -69,8 +73,11 @@ impl<'p> Writer<'p, '_> {
             TSTupleElement::TSOptionalType(inner) => Some(&inner.type_annotation),
             other => other.as_ts_type(),
         };
-        let items: Vec<String> =
-            tuple.element_types.iter().map(|one| item(one).map_or_else(|| "Any".to_owned(), |one| self.kind(scope, one, way))).collect();
+        let items: Vec<String> = tuple
+            .element_types
+            .iter()
+            .map(|one| item(one).map_or_else(|| "Any".to_owned(), |one| self.kind(scope, one, way)))
+            .collect();
         if way == Way::FromPython && !items.is_empty() {
             format!("tuple[{}] | list[Any]", items.join(", "))
         } else {
@@ -81,7 +88,9 @@ impl<'p> Writer<'p, '_> {
     /// `keyof T`.
     fn keys(&mut self, scope: &Scope<'p>, kind: &'p TSType<'p>) -> String {
         match self.fields_of(scope, kind) {
-            Some(fields) if !fields.is_empty() => union(fields.iter().map(|field| format!("Literal[{}]", quoted(&field.name))).collect()),
+            Some(fields) if !fields.is_empty() => {
+                union(fields.iter().map(|field| format!("Literal[{}]", quoted(&field.name))).collect())
+            }
             _ => "str".to_owned(),
         }
     }
@@ -92,7 +101,9 @@ impl<'p> Writer<'p, '_> {
             (TSType::TSArrayType(array), TSType::TSNumberKeyword(_)) => self.kind(scope, &array.element_type, way),
             (object, TSType::TSLiteralType(index)) => {
                 let TSLiteral::StringLiteral(name) = &index.literal else { return "Any".to_owned() };
-                let field = self.fields_of(scope, object).and_then(|fields| fields.into_iter().find(|field| field.name == name.value.as_str()));
+                let field = self
+                    .fields_of(scope, object)
+                    .and_then(|fields| fields.into_iter().find(|field| field.name == name.value.as_str()));
                 field.map_or_else(|| "Any".to_owned(), |field| self.field_kind(&field))
             }
             _ => "Any".to_owned(),
@@ -102,7 +113,9 @@ impl<'p> Writer<'p, '_> {
     /// An object's type without a name: a dict if it has an index, a function if it is called, else its fields.
     fn literal(&mut self, scope: &Scope<'p>, kind: &'p TSType<'p>, literal: &'p TSTypeLiteral<'p>, way: Way) -> String {
         match &literal.members[..] {
-            [TSSignature::TSIndexSignature(index)] => mapping("str", &self.kind(scope, &index.type_annotation.type_annotation, way), way),
+            [TSSignature::TSIndexSignature(index)] => {
+                mapping("str", &self.kind(scope, &index.type_annotation.type_annotation, way), way)
+            }
             [TSSignature::TSCallSignatureDeclaration(call)] => {
                 let returns = call.return_type.as_ref().map(|annotation| &annotation.type_annotation);
                 self.callable(scope, &call.params, returns, way)
@@ -112,13 +125,24 @@ impl<'p> Writer<'p, '_> {
     }
 
     /// A function that is passed on. One of JavaScript's is awaited; one of Python's may be a coroutine function or not.
-    pub fn callable(&mut self, scope: &Scope<'p>, params: &'p FormalParameters<'p>, returns: Option<&'p TSType<'p>>, way: Way) -> String {
+    pub fn callable(
+        &mut self,
+        scope: &Scope<'p>,
+        params: &'p FormalParameters<'p>,
+        returns: Option<&'p TSType<'p>>,
+        way: Way,
+    ) -> String {
         let (given, got) = if way == Way::ToPython { (Way::FromPython, Way::ToPython) } else { (Way::ToPython, Way::FromPython) };
         let exact = params.rest.is_none() && params.items.iter().all(|param| !param.optional && param.initializer.is_none());
         let arguments: Vec<String> = params
             .items
             .iter()
-            .map(|param| param.type_annotation.as_ref().map_or_else(|| "Any".to_owned(), |kind| self.kind(scope, &kind.type_annotation, given)))
+            .map(|param| {
+                param
+                    .type_annotation
+                    .as_ref()
+                    .map_or_else(|| "Any".to_owned(), |kind| self.kind(scope, &kind.type_annotation, given))
+            })
             .collect();
         let result = match returns {
             None => "Any".to_owned(),
@@ -163,16 +187,26 @@ impl<'p> Writer<'p, '_> {
             "Promise" | "PromiseLike" | "Awaited" | "Readonly" | "NonNullable" => argument(0),
             "Array" | "ReadonlyArray" => list(&argument(0), way),
             // The keys of objects are strings, whatever is written.
-            "Record" | "Object" => mapping(&if argument(0) == "float" { "str".to_owned() } else { argument(0) }, &argument(1), way),
+            "Record" | "Object" => {
+                mapping(&if argument(0) == "float" { "str".to_owned() } else { argument(0) }, &argument(1), way)
+            }
             "Map" | "ReadonlyMap" => mapping(&argument(0), &argument(1), way),
             "Set" | "ReadonlySet" => format!("set[{}]", argument(0)),
             "Iterable" if way == Way::FromPython => format!("Iterable[{}]", argument(0)),
-            "AsyncIterable" | "AsyncIterableIterator" | "AsyncGenerator" | "AsyncIterator" | "ReadableStream" if way == Way::FromPython => {
+            "AsyncIterable" | "AsyncIterableIterator" | "AsyncGenerator" | "AsyncIterator" | "ReadableStream"
+                if way == Way::FromPython =>
+            {
                 let item = argument(0);
                 format!("AsyncIterable[{item}] | Iterator[{item}]")
             }
-            "AsyncIterable" | "AsyncIterableIterator" | "AsyncGenerator" | "AsyncIterator" | "ReadableStream" | "Generator"
-            | "Iterator" | "IterableIterator" => format!("AsyncIterable[{}]", argument(0)),
+            "AsyncIterable"
+            | "AsyncIterableIterator"
+            | "AsyncGenerator"
+            | "AsyncIterator"
+            | "ReadableStream"
+            | "Generator"
+            | "Iterator"
+            | "IterableIterator" => format!("AsyncIterable[{}]", argument(0)),
             "Date" | "ZonedDate" | "PlainDateTime" => "datetime.datetime".to_owned(),
             "PlainDate" => "datetime.date".to_owned(),
             "PlainTime" => "datetime.time".to_owned(),
@@ -419,7 +453,9 @@ pub fn enum_members(declared: &TSEnumDeclaration<'_>) -> Vec<(String, String)> {
         let (kind, number) = match &member.initializer {
             None => (next.map_or_else(|| "int".to_owned(), number_type), next),
             Some(Expression::NumericLiteral(number)) => (number_type(number.value), Some(number.value)),
-            Some(Expression::UnaryExpression(unary)) => (negative(unary).map_or_else(|| "float".to_owned(), number_type), negative(unary)),
+            Some(Expression::UnaryExpression(unary)) => {
+                (negative(unary).map_or_else(|| "float".to_owned(), number_type), negative(unary))
+            }
             Some(Expression::StringLiteral(text)) => (format!("Literal[{}]", quoted(&text.value)), None),
             Some(_) => ("int | str".to_owned(), None),
         };

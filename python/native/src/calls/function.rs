@@ -183,8 +183,10 @@ impl Function {
         let py = slf.py();
         let this = slf.get();
         if running_loop(py)?.is_some() {
-            let message =
-                format!("{}.sync(…) would stop the event loop that runs in this thread: await {}(…) instead", this.name, this.name);
+            let message = format!(
+                "{}.sync(…) would stop the event loop that runs in this thread: await {}(…) instead",
+                this.name, this.name
+            );
             return Err(PyRuntimeError::new_err(message));
         }
         let call = Bound::new(py, Call::new(slf, args, kwargs)?)?;

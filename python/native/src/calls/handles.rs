@@ -111,7 +111,8 @@ impl Handles for Bound<'_, CallLink> {
             return Ok(None);
         }
         let number = self.get().state()?.given.give_again(object);
-        Ok(number.map(|number| Reference::Given(number, object.get_type().name().map(|name| name.to_string()).unwrap_or_default())))
+        Ok(number
+            .map(|number| Reference::Given(number, object.get_type().name().map(|name| name.to_string()).unwrap_or_default())))
     }
 
     fn give(&self, object: &Bound<'_, PyAny>, kind: &str) -> PyResult<u32> {

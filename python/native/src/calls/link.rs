@@ -18,9 +18,9 @@ use super::listener::CallListener;
 use super::pool::CallPool;
 use super::{NumberMap, call_soon_threadsafe};
 use crate::cell::Cell;
+use crate::memory::Account;
 use crate::socket::{self, Input, Output, ReadOutcome};
 use crate::task::TaskStarter;
-use crate::memory::Account;
 use pyo3::exceptions::{PyConnectionError, PyException};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -126,13 +126,15 @@ impl CallLink {
         timeout_ms: u32,
         message_bytes_max: usize,
     ) -> PyResult<CallLink> {
-        let socket = socket::connect(path, hello).map_err(|error| PyConnectionError::new_err(format!("{peer} at {path}: {error}")))?;
+        let socket =
+            socket::connect(path, hello).map_err(|error| PyConnectionError::new_err(format!("{peer} at {path}: {error}")))?;
         CallLink::new(py, socket, true, shares, peer, event_loop, hub, pool, in_flight_max, timeout_ms, message_bytes_max)
     }
 
     /// Accepts a connection; None: none waits.
     #[staticmethod]
     #[pyo3(signature = (listener, *, event_loop, hub, pool, in_flight_max, timeout_ms, message_bytes_max))]
+    #[allow(clippy::too_many_arguments, reason = "called once, with names")]
     fn accept(
         py: Python<'_>,
         listener: &CallListener,
@@ -144,7 +146,20 @@ impl CallLink {
         message_bytes_max: usize,
     ) -> PyResult<Option<CallLink>> {
         let Some(socket) = listener.accept()? else { return Ok(None) };
-        CallLink::new(py, socket, false, false, "a caller".to_owned(), event_loop, hub, pool, in_flight_max, timeout_ms, message_bytes_max).map(Some)
+        CallLink::new(
+            py,
+            socket,
+            false,
+            false,
+            "a caller".to_owned(),
+            event_loop,
+            hub,
+            pool,
+            in_flight_max,
+            timeout_ms,
+            message_bytes_max,
+        )
+        .map(Some)
     }
 
     /// MEMORY takes too long: calls go there without shared memory until it comes.
@@ -634,5 +649,4 @@ impl CallLink {
         drop(kept);
         Ok(())
     }
-
 }

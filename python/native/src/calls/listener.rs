@@ -33,7 +33,9 @@ impl CallListener {
     pub fn accept(&self) -> PyResult<Option<UnixStream>> {
         match self.0.accept() {
             Ok((stream, _)) => Ok(Some(stream)),
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted | ErrorKind::ConnectionAborted) =>
+            {
                 Ok(None)
             }
             Err(error) => Err(error.into()),

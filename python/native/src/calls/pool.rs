@@ -156,7 +156,8 @@ impl CallPool {
         };
         if tell {
             let py = slf.py();
-            event_loop.call_method1(intern!(py, "call_later"), (TELL_QUEUED_AFTER_S, slf.getattr(intern!(py, "tell_queued"))?))?;
+            event_loop
+                .call_method1(intern!(py, "call_later"), (TELL_QUEUED_AFTER_S, slf.getattr(intern!(py, "tell_queued"))?))?;
         }
         Ok(Ok(()))
     }
@@ -265,7 +266,11 @@ impl Blocked {
             {
                 let mut state = pool.get().lock();
                 if state.blocked >= BLOCKED_MAX {
-                    return Err(raise(py, "ServiceBusy", &format!("calls of plain functions are nested more than {BLOCKED_MAX} deep")));
+                    return Err(raise(
+                        py,
+                        "ServiceBusy",
+                        &format!("calls of plain functions are nested more than {BLOCKED_MAX} deep"),
+                    ));
                 }
                 state.blocked += 1;
             }

@@ -21,8 +21,28 @@ the report for people.";
 
 /// What a run that is repeated has from the first one.
 const REPEATED: [&str; 22] = [
-    "sides", "input", "mix", "requests", "replay", "speed", "route", "config", "shadow_report", "quick", "thorough", "blocks", "launch", "rest", "seed",
-    "tolerance", "ignore", "equal_within", "service_level", "timeout", "node", "python",
+    "sides",
+    "input",
+    "mix",
+    "requests",
+    "replay",
+    "speed",
+    "route",
+    "config",
+    "shadow_report",
+    "quick",
+    "thorough",
+    "blocks",
+    "launch",
+    "rest",
+    "seed",
+    "tolerance",
+    "ignore",
+    "equal_within",
+    "service_level",
+    "timeout",
+    "node",
+    "python",
 ];
 
 #[derive(Clone, Debug, Args)]

@@ -14,7 +14,8 @@ const PYTHON_DEBUG: [&str; 6] = ["PYTHONDEVMODE", "PYTHONASYNCIODEBUG", "DEBUG",
 const RULE_PLACE: [&str; 7] = ["match", "hosts", "methods", "to", "strip_prefix", "shadow", "sample"];
 
 /// Keys of a section that bound or replace workers under load.
-const SECTION_LIMITS: [&str; 6] = ["queue_requests_max", "queue_timeout", "in_flight_max", "recycle_requests", "recycle_memory", "survive"];
+const SECTION_LIMITS: [&str; 6] =
+    ["queue_requests_max", "queue_timeout", "in_flight_max", "recycle_requests", "recycle_memory", "survive"];
 
 /// A variable of this process's environment.
 pub fn variable(name: &str) -> Option<String> {
@@ -22,7 +23,12 @@ pub fn variable(name: &str) -> Option<String> {
 }
 
 /// Two services of one configuration; `rules` are the ones by which they are served.
-pub fn of_services(services: [&Service; 2], whole: &Table, rules: [&Table; 2], environment: impl Fn(&str) -> Option<String>) -> Vec<Finding> {
+pub fn of_services(
+    services: [&Service; 2],
+    whole: &Table,
+    rules: [&Table; 2],
+    environment: impl Fn(&str) -> Option<String>,
+) -> Vec<Finding> {
     let mut found = Vec::new();
     let [left, right] = services;
     if left.workers != right.workers {
@@ -164,13 +170,19 @@ mod tests {
         let service = |name: &str| settings.services.iter().find(|service| &*service.name == name).unwrap();
         let empty = Table::new();
         let found = of_services([service("web"), service("ml")], &empty, [&empty, &empty], |_| None);
-        assert!(matches!(&found[..], [one] if one.what == "web has 2 workers and ml has 1" && one.advice.contains("same number")), "{found:?}");
+        assert!(
+            matches!(&found[..], [one] if one.what == "web has 2 workers and ml has 1" && one.advice.contains("same number")),
+            "{found:?}"
+        );
     }
 
     #[test]
     fn variables_that_slow_a_language_down_are_said() {
         let found = of_environment(|name| (name == "PYTHONDEVMODE").then(|| "1".to_owned()));
-        assert!(matches!(&found[..], [one] if one.side.as_deref() == Some("python") && one.advice == "unset PYTHONDEVMODE for the run"), "{found:?}");
+        assert!(
+            matches!(&found[..], [one] if one.side.as_deref() == Some("python") && one.advice == "unset PYTHONDEVMODE for the run"),
+            "{found:?}"
+        );
         assert_eq!(of_environment(|_| None), []);
     }
 }

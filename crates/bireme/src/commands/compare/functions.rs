@@ -40,7 +40,13 @@ pub fn run(arguments: &CompareArguments) -> Result<ExitCode, Stop> {
     let kind = if arguments.mix { Kind::Mix } else { Kind::Functions };
     let mut findings = fairness::of_environment(fairness::variable);
     for (target, (side, launcher)) in targets.iter().zip([&left, &right]) {
-        findings.extend(fairness::of_function(&side.name, target.language, &target.file, &target.function, &launcher.interpreter));
+        findings.extend(fairness::of_function(
+            &side.name,
+            target.language,
+            &target.file,
+            &target.function,
+            &launcher.interpreter,
+        ));
     }
     let mut session = Session::begin(kind, measure, findings)?;
     let mixed = if arguments.mix { Some(Mixed::of(&targets, [&left, &right], measure)?) } else { None };
@@ -92,7 +98,10 @@ impl Mixed {
             service.insert("cwd".to_owned(), text(home));
             service.insert("interpreter".to_owned(), side.interpreter.clone().unwrap_or_default().into());
             let environment = [("COMPARE_FILE", text(&target.file)), ("COMPARE_NAME", target.function.clone().into())];
-            service.insert("env".to_owned(), toml::Table::from_iter(environment.map(|(name, value)| (name.to_owned(), value))).into());
+            service.insert(
+                "env".to_owned(),
+                toml::Table::from_iter(environment.map(|(name, value)| (name.to_owned(), value))).into(),
+            );
             let services = toml::Table::from_iter([("function".to_owned(), toml::Value::Table(service))]);
             let whole = toml::Table::from_iter([("service".to_owned(), toml::Value::Table(services))]);
             let file = folder.path().join(format!("{key}.toml"));
@@ -103,7 +112,8 @@ impl Mixed {
                 Language::Node => runtime.join("python/bireme/compare/mix.py"),
                 Language::Python => runtime.join("node/src/compare/mix.mjs"),
             };
-            let words: [&std::ffi::OsStr; 4] = ["run".as_ref(), caller.as_os_str(), target.file.as_os_str(), target.function.as_ref()];
+            let words: [&std::ffi::OsStr; 4] =
+                ["run".as_ref(), caller.as_os_str(), target.file.as_os_str(), target.function.as_ref()];
             mixes.push(Mix { program: server.program.clone(), server, arguments: words.map(Into::into).into() });
         }
         let sides = mixes.try_into().map_err(|_| Stop::Failed("a mix has two sides".to_owned()))?;

@@ -14,9 +14,8 @@ use crate::arguments::{Arguments, Command};
 pub fn run(file: &Path, measure: &MeasureArguments) -> Result<ExitCode, Stop> {
     let document = super::diff::read(file)?;
     let words = ["bireme", "compare"].map(str::to_owned).into_iter().chain(document.arguments.iter().cloned());
-    let parsed = Arguments::try_parse_from(words).map_err(|error| {
-        Stop::Usage(format!("{}: this version does not take the arguments of then: {error}", file.display()))
-    })?;
+    let parsed = Arguments::try_parse_from(words)
+        .map_err(|error| Stop::Usage(format!("{}: this version does not take the arguments of then: {error}", file.display())))?;
     let Command::Compare(mut arguments) = parsed.command else {
         return Err(Stop::Usage(format!("{}: it holds the arguments of another command", file.display())));
     };

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use compare::document::{Finding, Kind, Side};
 use compare::Cancel;
+use compare::document::{Finding, Kind, Side};
 use compare::equality::Likeness;
 use compare::load::connection::Request;
 use compare::redact::Secrets;
@@ -53,7 +53,10 @@ pub fn run(arguments: &CompareArguments) -> Result<ExitCode, Stop> {
     let routes = Routes {
         subject: Subject {
             name: arguments.route.clone().unwrap_or_else(|| "all requests".to_owned()),
-            title: format!("{left} and {right}{}", arguments.route.as_ref().map(|route| format!(", {route}")).unwrap_or_default()),
+            title: format!(
+                "{left} and {right}{}",
+                arguments.route.as_ref().map(|route| format!(", {route}")).unwrap_or_default()
+            ),
             criterion: None,
             note: None,
             sides: pair.sides,
@@ -69,8 +72,16 @@ pub fn run(arguments: &CompareArguments) -> Result<ExitCode, Stop> {
         connections_max: CONNECTIONS_MAX,
     };
     // Recorded requests may change what they are sent to; those that only read may be sent once more.
-    let asked: Vec<_> = routes.requests.iter().filter(|request| recording.is_none() || request.name.starts_with("GET ")).cloned().collect();
-    session.add_findings(seen_of(&routes.subject.sides, &pair.services, &pair.launchers, &asked, routes.timeout, &session.cancel));
+    let asked: Vec<_> =
+        routes.requests.iter().filter(|request| recording.is_none() || request.name.starts_with("GET ")).cloned().collect();
+    session.add_findings(seen_of(
+        &routes.subject.sides,
+        &pair.services,
+        &pair.launchers,
+        &asked,
+        routes.timeout,
+        &session.cancel,
+    ));
     let settings = session.document.settings.clone();
     let mut watch = progress::printer("");
     let mut outcome = match &recording {
@@ -95,7 +106,9 @@ struct Asked {
 impl Asked {
     fn read(arguments: &CompareArguments) -> Result<Asked, Stop> {
         let Some(file) = arguments.requests.as_ref().or(arguments.replay.as_ref()) else {
-            return Err(Stop::Usage("--requests is missing: a .http file, a HAR or an access log; or --replay with a HAR".to_owned()));
+            return Err(Stop::Usage(
+                "--requests is missing: a .http file, a HAR or an access log; or --replay with a HAR".to_owned(),
+            ));
         };
         let wrong = |error: String| Stop::Usage(format!("{}: {error}", file.display()));
         let text = std::fs::read_to_string(file).map_err(|error| wrong(format!("it cannot be read: {error}")))?;
@@ -163,7 +176,9 @@ impl Pair {
         let serve = ServeArguments { config: file.map(Path::to_owned), ..ServeArguments::default() };
         let settings = load::settings(&serve)?.settings;
         let path = settings.file.clone().ok_or_else(|| {
-            Stop::Usage("there is no bireme.toml here; name functions as FILE:FUNCTION, or a configuration with --config".to_owned())
+            Stop::Usage(
+                "there is no bireme.toml here; name functions as FILE:FUNCTION, or a configuration with --config".to_owned(),
+            )
         })?;
         let found = names.map(|name| settings.services.iter().find(|service| &*service.name == name));
         let [Some(left), Some(right)] = found else {
@@ -252,7 +267,9 @@ fn rule(whole: &Table, name: &str, route: Option<&str>) -> Table {
 }
 
 fn write(folder: &Path, configuration: &Table) -> Result<NamedTempFile, Stop> {
-    let failed = |error: std::io::Error| Stop::Failed(format!("{}: no file can be written beside the configuration: {error}", folder.display()));
+    let failed = |error: std::io::Error| {
+        Stop::Failed(format!("{}: no file can be written beside the configuration: {error}", folder.display()))
+    };
     let mut file = tempfile::Builder::new().prefix(".bireme-compare-").suffix(".toml").tempfile_in(folder).map_err(failed)?;
     file.write_all(configuration.to_string().as_bytes()).map_err(failed)?;
     Ok(file)
@@ -260,8 +277,8 @@ fn write(folder: &Path, configuration: &Table) -> Result<NamedTempFile, Stop> {
 
 /// `bireme serve` of this very binary.
 pub fn launcher(name: &str, configuration: &Path, folder: &Path, timeout: f64) -> Result<ServerLauncher, Stop> {
-    let program = std::env::current_exe()
-        .map_err(|error| Stop::Failed(format!("where this program lies is unknown: {error}")))?;
+    let program =
+        std::env::current_exe().map_err(|error| Stop::Failed(format!("where this program lies is unknown: {error}")))?;
     let mut arguments = vec!["serve".into(), "--config".into(), configuration.into()];
     arguments.extend(["--listen", "127.0.0.1:0"].map(Into::into));
     Ok(ServerLauncher {

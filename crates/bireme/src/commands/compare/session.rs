@@ -34,8 +34,8 @@ pub struct Session {
 impl Session {
     /// Makes the folder before anything is measured: a run whose results cannot be written is not begun.
     pub fn begin(kind: Kind, arguments: &MeasureArguments, mut fairness: Vec<Finding>) -> Result<Session, Stop> {
-        let current = std::env::current_dir()
-            .map_err(|error| Stop::Failed(format!("the current folder cannot be read: {error}")))?;
+        let current =
+            std::env::current_dir().map_err(|error| Stop::Failed(format!("the current folder cannot be read: {error}")))?;
         let now = jiff::Zoned::now();
         let default = || PathBuf::from("bireme-compare").join(now.strftime("%Y-%m-%dT%H-%M-%S").to_string());
         let folder = arguments.out.clone().unwrap_or_else(default);
@@ -60,7 +60,15 @@ impl Session {
         };
         let cancel = Cancel::default();
         progress::cancel_on_signals(cancel.clone())?;
-        Ok(Session { document, cancel, place: String::new(), secrets: Secrets::default(), folder, began: Instant::now(), fail_if: arguments.fail_if.clone() })
+        Ok(Session {
+            document,
+            cancel,
+            place: String::new(),
+            secrets: Secrets::default(),
+            folder,
+            began: Instant::now(),
+            fail_if: arguments.fail_if.clone(),
+        })
     }
 
     /// What else was found before anything is timed: each a line.

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use compare::document::{Comparison, Kind};
 use compare::Outcome;
+use compare::document::{Comparison, Kind};
 
 use super::arguments::CompareArguments;
 use super::session::Session;
@@ -18,7 +18,9 @@ pub fn run(arguments: &CompareArguments) -> Result<ExitCode, Stop> {
     let comparisons: Vec<Comparison> = serde_json::from_value(status["shadows"].clone())
         .map_err(|error| Stop::Failed(format!("the server is of another version and says nothing of shadows: {error}")))?;
     if comparisons.is_empty() {
-        return Err(Stop::Failed("no request has been copied yet; a route of the server needs shadow = \"SERVICE\", and requests".to_owned()));
+        return Err(Stop::Failed(
+            "no request has been copied yet; a route of the server needs shadow = \"SERVICE\", and requests".to_owned(),
+        ));
     }
     let mut session = Session::begin(Kind::Shadow, &arguments.measure, Vec::new())?;
     for comparison in comparisons {

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
-use compare::broadcast::{self, Broadcast};
 use compare::Outcome;
+use compare::broadcast::{self, Broadcast};
 use compare::document::{Criterion, Kind, Severity, Side};
 use compare::equality::Likeness;
-use compare::load::connection::Request;
 use compare::functions::{self, Functions};
+use compare::load::connection::Request;
 use compare::requests::Plain;
 use compare::routes::{self, Expected, Injection, Injections, Routes, ServiceLevel};
 use compare::server::Server;
@@ -142,10 +142,12 @@ fn application(workload: &Workload, measure: &MeasureArguments, session: &Sessio
     measure_services(&mut pair.sides, &app, measure);
     let python = interpreter(Language::Python, &workload.folder, measure)?.path;
     let cases = cases(&python, &app.join("cases.py"), workload.settings.size, session.document.settings.seed)?;
-    let text = std::fs::read_to_string(cases.path()).map_err(|error| Stop::Failed(format!("the cases cannot be read: {error}")))?;
+    let text =
+        std::fs::read_to_string(cases.path()).map_err(|error| Stop::Failed(format!("the cases cannot be read: {error}")))?;
     let (mut requests, mut status_alone) = (Vec::new(), Vec::new());
     for line in text.lines() {
-        let case: Case = serde_json::from_str(line).map_err(|error| Stop::Failed(format!("{}: a case is no request: {error}", app.display())))?;
+        let case: Case = serde_json::from_str(line)
+            .map_err(|error| Stop::Failed(format!("{}: a case is no request: {error}", app.display())))?;
         // What is comparable by its status alone is an error that the service makes on purpose.
         let error_expected = case.answer.as_deref() == Some("status");
         if error_expected {
@@ -184,7 +186,8 @@ fn application(workload: &Workload, measure: &MeasureArguments, session: &Sessio
     };
     let (sides, launchers) = (&routes.subject.sides, &routes.subject.launchers);
     let seen = seen_of(sides, &routes.services, launchers, &routes.requests, routes.timeout, &session.cancel);
-    let mut outcome = routes::compare(&routes, &session.document.settings, &session.cancel, &mut progress::printer(&session.place));
+    let mut outcome =
+        routes::compare(&routes, &session.document.settings, &session.cancel, &mut progress::printer(&session.place));
     let said = pair.findings.iter().chain(&seen).filter(|finding| finding.severity >= Severity::Warning);
     outcome.comparison.remarks.extend(said.map(|finding| format!("{}: {}", finding.what, finding.advice)));
     Ok(outcome)
@@ -196,7 +199,8 @@ fn chat(workload: &Workload, measure: &MeasureArguments, session: &Session) -> R
     measure_services(&mut pair.sides, &app, measure);
     let python = interpreter(Language::Python, &workload.folder, measure)?.path;
     let cases = cases(&python, &app.join("cases.py"), workload.settings.size, session.document.settings.seed)?;
-    let text = std::fs::read_to_string(cases.path()).map_err(|error| Stop::Failed(format!("the cases cannot be read: {error}")))?;
+    let text =
+        std::fs::read_to_string(cases.path()).map_err(|error| Stop::Failed(format!("the cases cannot be read: {error}")))?;
     let room = serde_json::from_str(text.lines().next().unwrap_or_default())
         .map_err(|error| Stop::Failed(format!("{}: its case is no room: {error}", app.display())))?;
     let broadcast = Broadcast {

@@ -317,9 +317,7 @@ impl<I: Io> Connection<I> {
                 x.body_bytes += decoded;
                 let fault = match taken {
                     Err(bad) => Some(Fault::new(Code::BodyMalformed, bad.0)),
-                    Ok(_) if x.request.body_bytes_max.is_some_and(|most| x.body_bytes > most) => {
-                        Some(Code::BodyTooLarge.into())
-                    }
+                    Ok(_) if x.request.body_bytes_max.is_some_and(|most| x.body_bytes > most) => Some(Code::BodyTooLarge.into()),
                     Ok(taken) => {
                         if decoder.is_done() {
                             end_chunked(upstream, decoder);
@@ -408,9 +406,6 @@ fn end_chunked(upstream: &mut crate::upstream::Upstream, decoder: &Chunked) {
         return;
     }
     upstream.send_trailers(
-        trailers
-            .iter()
-            .map(|field| (field.name.as_bytes(), field.value))
-            .filter(|(name, _)| !is_forbidden_trailer(name)),
+        trailers.iter().map(|field| (field.name.as_bytes(), field.value)).filter(|(name, _)| !is_forbidden_trailer(name)),
     );
 }

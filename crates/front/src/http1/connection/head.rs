@@ -156,18 +156,16 @@ impl<I: Io> Connection<I> {
                 let body = match head.body {
                     _ if complete => RequestBody::Done,
                     BodyLength::Known(n) => RequestBody::Length(n - inline.len() as u64),
-                    _ => RequestBody::Chunked(Box::new(Chunked::new(
-                        self.thread.active().settings.limits.header_bytes_max,
-                    ))),
+                    _ => RequestBody::Chunked(Box::new(Chunked::new(self.thread.active().settings.limits.header_bytes_max))),
                 };
                 Step::Next(State::Exchange(Box::new(Exchange {
                     request: *request,
                     body,
                     body_bytes: inline.len() as u64,
                     expect_continue: head.expect_continue && rest.is_empty(),
-                    accepts_trailers: head.get("te").is_some_and(|te| {
-                        list_members(te).any(|member| member.eq_ignore_ascii_case(b"trailers"))
-                    }),
+                    accepts_trailers: head
+                        .get("te")
+                        .is_some_and(|te| list_members(te).any(|member| member.eq_ignore_ascii_case(b"trailers"))),
                     is_head: head.method == b"HEAD",
                     version: head.version,
                     sent: false,

@@ -26,7 +26,9 @@ impl CallLink {
                 Kind::Release => self.release(slf, frame.payload),
                 Kind::Memory => self.on_memory(slf, frame),
                 Kind::Return => self.on_return(slf, frame.payload),
-                Kind::Forget => self.memory.link().on_forget(frame.payload).map_err(|violation| Fault::Protocol(violation.0.to_owned())),
+                Kind::Forget => {
+                    self.memory.link().on_forget(frame.payload).map_err(|violation| Fault::Protocol(violation.0.to_owned()))
+                }
                 kind => fault(format!("{kind:?} on stream 0")),
             };
         }
@@ -210,7 +212,9 @@ impl CallLink {
                 }
                 (Kind::Data, None) => return fault("DATA without a beginning"),
                 (_, Some(_)) => return fault(format!("{:?} within a message", frame.kind)),
-                (kind, None) if entry.streaming && !matches!(kind, Kind::Error | Kind::Item) => return fault(format!("{kind:?} within a stream")),
+                (kind, None) if entry.streaming && !matches!(kind, Kind::Error | Kind::Item) => {
+                    return fault(format!("{kind:?} within a stream"));
+                }
                 (_, None) if frame.ends() => None,
                 (kind, None) => Some((kind, frame.flags, frame.payload.to_vec())),
             };

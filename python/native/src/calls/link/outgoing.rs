@@ -50,7 +50,8 @@ impl CallLink {
                 return Err(raise(py, "ServiceBusy", &busy(function.name())));
             }
             let stream = state.next_stream;
-            state.next_stream = stream.checked_add(2).ok_or_else(|| PyConnectionError::new_err("the link has no numbers left"))?;
+            state.next_stream =
+                stream.checked_add(2).ok_or_else(|| PyConnectionError::new_err("the link has no numbers left"))?;
             state.open_items = None;
             if let Target::Bound(binding) = &function.target {
                 let number = state.number_of(binding);
@@ -138,7 +139,11 @@ impl CallLink {
             return Self::retry(slf, call);
         }
         let peer = &slf.get().peer;
-        let (known, started) = if not_started { ("the call had not begun", "no") } else { ("whether the call has had effects is not known", "unknown") };
+        let (known, started) = if not_started {
+            ("the call had not begun", "no")
+        } else {
+            ("whether the call has had effects is not known", "unknown")
+        };
         let message = format!("{peer} ended before it answered {}: {known}", function.name());
         call.get().fail(py, worker_lost(py, &message, started))
     }
