@@ -109,6 +109,6 @@ def test_a_client_that_goes_away_cancels_a_stream(fastapi):
     assert "Traceback" not in fastapi.output()
 
 
-def test_files(fastapi):
+def test_files_are_named_for_the_front_to_send(fastapi):
     response = fastapi.fetch(target=b"/file")
-    assert response.body == (APPS / "with_fastapi.py").read_bytes()
+    assert response.body == bytes(APPS / "with_fastapi.py")
