@@ -13,7 +13,7 @@ from test_websockets import BARE, NATIVE
 @pytest.mark.parametrize("kind", [BARE, NATIVE], ids=lambda kind: kind.name)
 def test_a_window_is_kept_only_when_configured(serve, kind, takeover):
     server = serve(kind.config() + f"[websocket]\ncontext_takeover = {str(takeover).lower()}\n").ready()
-    client = Raw(server, extensions="permessage-deflate")
+    client = Raw(server.port, extensions="permessage-deflate")
     text = os.urandom(2000).hex().encode()
     sizes, inflate = [], zlib.decompressobj(-15)
     for _ in range(3):
