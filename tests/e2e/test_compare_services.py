@@ -210,6 +210,8 @@ def test_a_route_or_file_that_gives_no_request_is_said(folder):
         assert done.returncode == 2 and said in done.stderr, (arguments, done.stderr)
 
 
+# As long as a default run takes whatever its launches are told: trials of capacity and of memory limits.
+@pytest.mark.timeout(600)
 def test_a_run_of_default_length_measures_cold_starts_and_memory_after_rest(folder):
     files = {"bireme_toml": SERVICES, "web_js": WEB, "ml_py": ML, "requests_http": "GET /7\n"}
     arguments = ("--requests", "requests.http", "--blocks", "6", "--launch", "0.3", "--rest", "0.5", "--service-level", "2000", "--out", "out", "--python", sys.executable)
