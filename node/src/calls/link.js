@@ -7,6 +7,7 @@ const { performance } = require('node:perf_hooks');
 
 const { FrameReader, HEADER_BYTES, PAYLOAD_BYTES_MAX, TYPE, VERSION } = require('../frames.js');
 const { ProtocolError, summarize } = require('../errors.js');
+const { Awake } = require('./awake.js');
 const { CANCEL, FLAG, ITEM_FLAG, MARK } = require('./codes.js');
 const { Deadlines } = require('./deadlines.js');
 const { callError } = require('./errors.js');
@@ -68,6 +69,7 @@ class CallLink {
     this.closed = false;
     this.leaving = false;
     this.inFlight = 0;
+    this.awake = new Awake();
     this.holders = 0;
     this.flushes = 0;
     this.flushScheduled = false;
@@ -414,6 +416,7 @@ class CallLink {
   }
 
   onRead(buffer, length) {
+    this.awake.onNews();
     try {
       this.reader.read(buffer, length);
     } catch (error) {

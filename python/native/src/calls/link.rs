@@ -11,6 +11,7 @@ mod state;
 pub use outgoing::too_large_error;
 pub use state::State;
 
+use super::awake::Awake;
 use super::call::timed_out;
 use super::handles::Given;
 use super::incoming;
@@ -239,7 +240,10 @@ impl CallLink {
             state.input = input;
         }
         match outcome {
-            Ok(Served::Open) => Self::flush(slf),
+            Ok(Served::Open) => {
+                Self::flush(slf)?;
+                if this.state.get()?.awake.on_news(Instant::now()) { Self::turn_again(slf) } else { Ok(()) }
+            }
             Ok(Served::Closed(reason)) => {
                 // A peer that has stopped sending may still read.
                 let _ = Self::flush(slf);
@@ -256,6 +260,15 @@ impl CallLink {
                 Self::shut(slf, Some(crate::asgi::traceback(py, &error)))
             }
         }
+    }
+
+    /// Called by the loop when it has been kept from sleeping.
+    fn on_awake_turn(slf: &Bound<'_, CallLink>) -> PyResult<()> {
+        let again = {
+            let mut state = slf.get().state.get()?;
+            state.awake.on_turn(Instant::now()) && !state.closed
+        };
+        if again { Self::turn_again(slf) } else { Ok(()) }
     }
 
     /// Writes what has gathered; called by the loop, too.
@@ -434,6 +447,7 @@ impl CallLink {
                 expects_memory: shares,
                 sets_up: shares,
                 in_turn: false,
+                awake: Awake::new(Instant::now()),
                 flush_scheduled: false,
                 blocked: false,
                 leaving: false,
@@ -545,6 +559,13 @@ impl CallLink {
             return this.on_loop(slf.py(), slf, intern!(slf.py(), "close"));
         }
         Ok(())
+    }
+
+    /// Has the loop take a turn without sleeping first.
+    fn turn_again(slf: &Bound<'_, CallLink>) -> PyResult<()> {
+        let py = slf.py();
+        let turn = slf.getattr(intern!(py, "on_awake_turn"))?;
+        slf.get().event_loop.bind(py).call_method1(intern!(py, "call_soon"), (turn,)).map(|_| ())
     }
 
     fn begin_turn(&self) -> PyResult<Option<Input>> {

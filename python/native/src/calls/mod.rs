@@ -4,6 +4,7 @@
 //! what happens to a call that arrives, [`pool::CallPool`] runs plain functions. Which worker a call goes to, the broker, and
 //! loading what is called is the Python side's work, in `python/src/bireme/calls.py` and `targets.py`.
 
+mod awake;
 pub mod call;
 pub mod function;
 pub mod handles;

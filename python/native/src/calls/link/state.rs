@@ -1,5 +1,6 @@
 //! What is under way on a link, and the frames that wait to be written.
 
+use super::super::awake::Awake;
 use super::super::call::Call;
 use super::super::function::Binding;
 use super::super::handles::Given;
@@ -36,6 +37,7 @@ pub struct State {
     /// No call goes there before it comes, or has taken too long.
     pub(super) sets_up: bool,
     pub(super) in_turn: bool,
+    pub(super) awake: Awake,
     pub(super) flush_scheduled: bool,
     pub(super) blocked: bool,
     pub(super) leaving: bool,
