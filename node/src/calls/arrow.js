@@ -16,12 +16,19 @@ const COMMON_JS = `${path.sep}apache-arrow${path.sep}Arrow.dom.js`;
 
 /** undefined: not looked for yet; null: the program has none. */
 let installed;
+/** The loaded CommonJS copy that makes tables of bytes, once one was found. */
+let commonJs;
+/** The copy that made the tables of a prototype. */
+const makers = new WeakMap();
 
-/** The copies that are loaded, those that were imported first. */
-function copies() {
-  const loaded = [...(globalThis[COPIES] ?? [])];
-  for (const file of Object.keys(Module._cache)) if (file.endsWith(COMMON_JS)) loaded.push(Module._cache[file].exports);
-  return loaded;
+/** The copies that were imported. */
+function esModules() {
+  return globalThis[COPIES] ?? [];
+}
+
+/** The copies that were required. A walk through all that is loaded, so what it finds is remembered. */
+function commonJsModules() {
+  return Object.keys(Module._cache).filter((file) => file.endsWith(COMMON_JS)).map((file) => Module._cache[file].exports);
 }
 
 /** apache-arrow as the program would load it, from its main file or the current folder. */
@@ -40,8 +47,24 @@ function find() {
 }
 
 /** By the prototype: `instanceof` is true for the tables of other copies as well, which this one would write wrongly. */
-function copyOf(table) {
-  return copies().find(({ Table }) => typeof Table === 'function' && Object.prototype.isPrototypeOf.call(Table.prototype, table));
+function makerOf(table) {
+  const prototype = Object.getPrototypeOf(table);
+  let maker = makers.get(prototype);
+  if (maker === undefined) {
+    const made = ({ Table }) => typeof Table === 'function' && Object.prototype.isPrototypeOf.call(Table.prototype, table);
+    maker = esModules().find(made) ?? commonJsModules().find(made);
+    if (maker !== undefined) makers.set(prototype, maker);
+  }
+  return maker;
+}
+
+function reads({ tableFromIPC }) {
+  return typeof tableFromIPC === 'function';
+}
+
+/** The copy that makes tables of bytes: one that was imported before one that was required; null if there is none. */
+function reader() {
+  return esModules().find(reads) ?? (commonJs ??= commonJsModules().find(reads)) ?? find();
 }
 
 /** Whether a value looks like a Table of any copy; loads nothing. */
@@ -51,11 +74,11 @@ function looksLikeTable(value) {
 
 /** The bytes of a Table as an IPC stream; null if no copy that is known has made it. */
 function bytesOf(table) {
-  return copyOf(table)?.tableToIPC(table, 'stream') ?? null;
+  return makerOf(table)?.tableToIPC(table, 'stream') ?? null;
 }
 
 function tableOf(bytes) {
-  const library = copies().find(({ tableFromIPC }) => typeof tableFromIPC === 'function') ?? find();
+  const library = reader();
   return library === null ? new ArrowTable(bytes) : library.tableFromIPC(bytes);
 }
 
