@@ -416,13 +416,14 @@ class CallLink {
   }
 
   onRead(buffer, length) {
-    this.awake.onNews();
     try {
       this.reader.read(buffer, length);
     } catch (error) {
       this.fail(error);
       return false;
     }
+    // Now that they have been served: the time that a function took is not one in which others needed the processor.
+    this.awake.onNews();
     return true;
   }
 
