@@ -81,8 +81,8 @@ function injectIntoFetch(service, word) {
   };
 }
 
-/** Lets an `HttpService` make errors; `threw` is what it does with one that its listener throws. */
-function injectIntoHttp(service, word, threw) {
+/** Lets an `HttpService` make errors. */
+function injectIntoHttp(service, word) {
   const { dispatch } = service;
   service.dispatch = (exchange, req, res) => {
     const forward = () => dispatch.call(service, exchange, req, res);
@@ -94,7 +94,7 @@ function injectIntoHttp(service, word, threw) {
     try {
       fault(forward, res);
     } catch (error) {
-      threw(exchange, error);
+      service.threw(exchange, error);
     }
   };
 }

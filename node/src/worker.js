@@ -242,7 +242,7 @@ function makeFaults(service, word) {
   const { injectIntoFetch, injectIntoHttp } = require('./faults.js');
   process.stderr.write('bireme: BIREME_FAULTS is set, as by bireme compare: requests that hold its word get errors\n');
   if (!(service instanceof HttpService)) injectIntoFetch(service, word);
-  else injectIntoHttp(service, word, (exchange, error) => service.threw(exchange, error));
+  else injectIntoHttp(service, word);
 }
 
 function originHint(origin) {
