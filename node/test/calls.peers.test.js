@@ -16,7 +16,7 @@ const { FakeBroker } = require('./fake-broker.js');
 const { frame } = require('./fake-front.js');
 
 const golden = JSON.parse(fs.readFileSync(path.join(__dirname, '../../protocol/golden/calls.json'), 'utf8'));
-const T = { MARK: 0x3f, HELLO: 1, DATA: 0x12, CREDIT: 0x15, BIND: 0x33, CALL: 0x34, RESULT: 0x35, ERROR: 0x36, ITEM: 0x37, CANCEL: 0x38, RELEASE: 0x3b };
+const T = { MARK: 0x3f, HELLO: 1, DATA: 0x12, CREDIT: 0x15, BIND: 0x33, CALL: 0x34, RESULT: 0x35, ERROR: 0x36, ITEM: 0x37, CANCEL: 0x38, QUEUED: 0x39, STARTED: 0x3a, RELEASE: 0x3b };
 const END = 1;
 const HANDLE = 4;
 
@@ -38,8 +38,7 @@ function hello(token = broker.token, link = 'call', version = 1) {
   return frame(T.HELLO, 0, { aux: version, payload: Buffer.from(JSON.stringify({ token, link, from: 'test', pid: 1, language: 'node' })) });
 }
 
-function bind(number, name) {
-  const file = path.join(broker.folder, 'functions.mjs');
+function bind(number, name, file = path.join(broker.folder, 'functions.mjs')) {
   return frame(T.BIND, 0, { payload: Buffer.concat([u32(number), Buffer.from([0xa2]), text('file'), text(file), text('name'), text(name)]) });
 }
 
@@ -47,9 +46,11 @@ function call(stream, target, { args = Buffer.from([0x82, 1, 2]), flags = END, t
   return frame(T.CALL, stream, { flags, payload: Buffer.concat([u32(target, timeout), Buffer.from([0, 0]), args]) });
 }
 
-/** A connection to the worker, with the frames that it sends. */
-async function connect(...frames) {
-  const socket = net.connect(worker.path);
+const connect = (...frames) => connectTo(worker.path, ...frames);
+
+/** A connection to a worker, with the frames that it sends. */
+async function connectTo(socketPath, ...frames) {
+  const socket = net.connect(socketPath);
   const got = [];
   let buffered = Buffer.alloc(0);
   const waiting = [];
@@ -69,7 +70,7 @@ async function connect(...frames) {
     while (!got.some(test)) await new Promise((resolve) => waiting.push(resolve));
     return got.find(test);
   };
-  return { socket, closed, until };
+  return { socket, closed, until, got };
 }
 
 const RESULT = (stream) => (got) => got.type === T.RESULT && got.stream === stream;
@@ -137,6 +138,32 @@ for (const [what, frames] of A_BREACH) {
     assert.equal(worker.child.exitCode, null);
   });
 }
+
+test('a caller hears a MARK once, before the first run, also when the call of another has loaded the module', async () => {
+  broker.write('marked.mjs', "import { idempotent } from 'bireme'; export const once = idempotent(() => 7); export const twice = () => 8;");
+  const file = path.join(broker.folder, 'marked.mjs');
+  const early = await connect(hello(), bind(1, 'once', file), bind(2, 'add'), call(1, 2));
+  await early.until(RESULT(1));
+  const other = await connect(hello(), bind(1, 'once', file), bind(2, 'twice', file), call(1, 1), call(3, 2));
+  await other.until(RESULT(3));
+  early.socket.write(Buffer.concat([call(3, 1), call(5, 1)]));
+  await early.until(RESULT(5));
+  for (const [peer, first] of [[other, 1], [early, 3]]) {
+    const marks = peer.got.filter(({ type }) => type === T.MARK);
+    assert.deepEqual(marks.map(({ payload }) => [...payload]), [[...u32(1, MARK.IDEMPOTENT)]]);
+    assert.ok(peer.got.indexOf(marks[0]) < peer.got.findIndex(RESULT(first)));
+    peer.socket.destroy();
+  }
+});
+
+test('a caller hears that its call has begun, whatever that does to the worker', async () => {
+  const doomed = await broker.worker('doomed');
+  const file = broker.write('doomed.mjs', "export const one = () => 1; export const die = () => process.kill(process.pid, 'SIGKILL');");
+  // Both wait for the file to load, and begin in the same turn.
+  const peer = await connectTo(doomed.path, hello(), bind(1, 'one', file), bind(2, 'die', file), call(1, 1), call(3, 2));
+  await peer.closed;
+  assert.deepEqual(peer.got.filter(({ stream }) => stream === 3).map(({ type }) => type), [T.QUEUED, T.STARTED]);
+});
 
 test('a handle that was never given is an error of its call', async () => {
   const peer = await connect(hello(), call(1, 77, { flags: END | HANDLE }));

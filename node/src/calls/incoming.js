@@ -73,13 +73,14 @@ class Incoming {
       this.fail(error);
       return;
     }
-    this.link.mark(this.target, bound);
     if (this.settled) return;
     this.link.started(this.stream);
     this.#runBound(bound);
   }
 
   #runBound(bound) {
+    // Here, and not at its BIND or when this link loads it: a call on another link may have.
+    if (this.link.unmarked.size > 0) this.link.mark(this.target, bound);
     let value;
     try {
       value = bound.value();

@@ -65,6 +65,8 @@ class CallLink {
     // Targets of the peer's calls by its numbers, and of ours by our numbers.
     this.bound = new Map();
     this.bindings = [];
+    // Numbers of `bound` that have not been called on this link: their MARK is still to be said.
+    this.unmarked = new Set();
     this.connected = !socket.connecting;
     this.closed = false;
     this.leaving = false;
@@ -290,15 +292,15 @@ class CallLink {
     this.scheduleFlush();
   }
 
-  /** What the caller must know of a target before it runs. */
+  /** What the caller must know of a target before it runs, for that may end this process; said once. */
   mark(number, bound) {
-    if (!bound.idempotent) return;
+    if (!this.unmarked.delete(number) || !bound.idempotent) return;
     const { writer } = this;
     const start = writer.begin(TYPE.MARK, 0, 0, 8);
     writer.length = writer.buffer.writeUInt32LE(number, writer.length);
     writer.length = writer.buffer.writeUInt32LE(MARK.IDEMPOTENT, writer.length);
     writer.finish(start, 0);
-    this.scheduleFlush();
+    this.#flushNow();
   }
 
   /** The call waits, and has not begun. */
@@ -310,7 +312,7 @@ class CallLink {
   /** It begins: said before it does anything, such as end this process. */
   started(stream) {
     this.writer.empty(TYPE.STARTED, stream, 0, 0);
-    this.#flush();
+    this.#flushNow();
   }
 
   // Shared memory.
@@ -386,6 +388,15 @@ class CallLink {
     this.flushes++;
     this.writing = this.writer.take();
     this.socket.write(this.writing, this.written);
+  }
+
+  /** For what the peer has to hear before this process goes on, and perhaps ends: it does not wait for the write before it. */
+  #flushNow() {
+    if (this.writing === null) this.#flush();
+    else if (!this.closed) {
+      this.flushes++;
+      this.socket.write(this.writer.take());
+    }
   }
 
   #onWritten(error) {
@@ -676,11 +687,8 @@ class CallLink {
       throw new ProtocolError('a BIND that names neither a file nor a module, or both');
     }
     if (number !== this.bound.size + 1) throw new ProtocolError(`a BIND with the number ${number}`);
-    const bound = this.host.target(place2);
-    this.bound.set(number, bound);
-    this.mark(number, bound);
-    // Before a call that may follow at once, and end this process.
-    this.#flush();
+    this.bound.set(number, this.host.target(place2));
+    this.unmarked.add(number);
   }
 
   #onMark(buffer, start, end) {
