@@ -112,7 +112,8 @@ pub struct Function {
     pub target: Target,
     name: Arc<str>,
     timeout_ms: Option<u32>,
-    pub flags: u8,
+    /// GET or NEW.
+    flags: u8,
     /// Whether a lost call may be made again; None: as the function is marked.
     idempotent: Option<bool>,
     /// Of the last call in a loop, and of those of threads without one.
@@ -203,10 +204,7 @@ impl Function {
             Setting::Unset => self.timeout_ms,
             Setting::Seconds(seconds) => Some(seconds.map_or(0, |seconds| (seconds * 1000.0).ceil().clamp(1.0, 4e9) as u32)),
         };
-        if let Some(idempotent) = idempotent {
-            function.idempotent = Some(idempotent);
-            function.flags = if idempotent { self.flags | FLAG_IDEMPOTENT } else { self.flags & !FLAG_IDEMPOTENT };
-        }
+        function.idempotent = idempotent.or(self.idempotent);
         Ok(function)
     }
 
@@ -286,6 +284,11 @@ impl Function {
     /// The longest time, in milliseconds; 0: none.
     pub fn timeout_ms(&self, default: u32) -> u32 {
         self.timeout_ms.unwrap_or(default)
+    }
+
+    /// The flags of its CALLs, but for those that say how a CALL is to be read.
+    pub fn call_flags(&self) -> u8 {
+        if self.idempotent == Some(true) { self.flags | FLAG_IDEMPOTENT } else { self.flags }
     }
 
     /// The handle, when this stands for all of what it names.

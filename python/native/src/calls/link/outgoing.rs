@@ -151,16 +151,16 @@ impl CallLink {
 
 /// The fixed part of a CALL's payload: its deadline and the number of a function that may have to be bound are still zero. The flags.
 fn put_target(py: Python<'_>, function: &Function, payload: &mut Vec<u8>) -> PyResult<u8> {
-    let (number, flags, member) = match &function.target {
-        Target::Handle(handle, member) => (handle.number, function.flags | FLAG_HANDLE, &**member),
-        Target::Bound(_) => (0, function.flags, ""),
+    let (number, flag, member) = match &function.target {
+        Target::Handle(handle, member) => (handle.number, FLAG_HANDLE, &**member),
+        Target::Bound(_) => (0, 0, ""),
     };
     let length = u16::try_from(member.len()).map_err(|_| raise(py, "CallTargetNotFound", "a name of more than 65,535 bytes"))?;
     payload.extend_from_slice(&number.to_le_bytes());
     payload.extend_from_slice(&[0; 4]);
     payload.extend_from_slice(&length.to_le_bytes());
     payload.extend_from_slice(member.as_bytes());
-    Ok(flags)
+    Ok(function.call_flags() | flag)
 }
 
 /// A CannotCross for a message beyond the limit.
