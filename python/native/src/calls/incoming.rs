@@ -102,8 +102,6 @@ pub struct Incoming {
     pub deadline: Option<Instant>,
     flags: u8,
     phase: Phase,
-    /// What its function runs in, where that is no task's; and the generator that it returns.
-    context: Option<Py<PyAny>>,
     /// CANCEL's aux, once it has been cancelled; 0 before.
     cancelled: u16,
 }
@@ -147,7 +145,7 @@ pub fn begin(slf: &Bound<'_, CallLink>, frame: &Frame<'_>) -> Result<(), Fault> 
             return Ok(answer_error(slf, frame.stream, &raise(slf.py(), "ServiceBusy", &message))?);
         }
         let phase = if whole { Phase::Running } else { Phase::Receiving(frame.payload.to_vec()) };
-        state.incoming.insert(frame.stream, Incoming { deadline: None, flags: frame.flags, phase, context: None, cancelled: 0 });
+        state.incoming.insert(frame.stream, Incoming { deadline: None, flags: frame.flags, phase, cancelled: 0 });
     }
     if whole { start(slf, frame.stream, frame.flags, frame.payload) } else { Ok(()) }
 }
@@ -204,7 +202,7 @@ fn start(slf: &Bound<'_, CallLink>, stream: u32, flags: u8, payload: &[u8]) -> R
         Found::Target(target) => target,
         Found::Value(value) if flags & FLAG_GET != 0 => return Ok(finish_value(slf, stream, &value)?),
         // What is iterated over is the object itself.
-        Found::Value(value) => return Ok(deliver(slf, stream, &value)?),
+        Found::Value(value) => return Ok(deliver(slf, stream, &value, None)?),
     };
     Ok(run(slf, stream, timeout_ms, &target, &args, kwargs.as_ref())?)
 }
@@ -265,12 +263,12 @@ fn run<'py>(
     match target.get().mode {
         Mode::Loop | Mode::Quick => {
             let context = match target.get().mode {
-                Mode::Quick => Some(keep_context(slf, stream)?),
+                Mode::Quick => Some(fresh_context(py)?),
                 _ => None,
             };
             match target.get().call(py, context.as_ref(), args, kwargs) {
                 Ok(value) => {
-                    deliver(slf, stream, &value)?;
+                    deliver(slf, stream, &value, context.as_ref())?;
                     limit(slf, stream, timeout_ms)
                 }
                 Err(error) => finish_error(slf, stream, &error),
@@ -278,7 +276,7 @@ fn run<'py>(
         }
         Mode::Thread => {
             limit(slf, stream, timeout_ms)?;
-            let context = keep_context(slf, stream)?.unbind();
+            let context = fresh_context(py)?.unbind();
             let job = Job::Call {
                 link: slf.clone().unbind(),
                 stream,
@@ -300,15 +298,6 @@ fn run<'py>(
     }
 }
 
-/// The context of a call, kept for what it goes on with.
-fn keep_context<'py>(slf: &Bound<'py, CallLink>, stream: u32) -> PyResult<Bound<'py, PyAny>> {
-    let context = fresh_context(slf.py())?;
-    if let Some(call) = slf.get().state()?.incoming.get_mut(&stream) {
-        call.context = Some(context.clone().unbind());
-    }
-    Ok(context)
-}
-
 /// Sets the deadline of a call that has not been answered in the turn in which it came.
 fn limit(slf: &Bound<'_, CallLink>, stream: u32, timeout_ms: u32) -> PyResult<()> {
     if timeout_ms == 0 {
@@ -325,8 +314,14 @@ fn limit(slf: &Bound<'_, CallLink>, stream: u32, timeout_ms: u32) -> PyResult<()
     slf.get().on_loop(slf.py(), slf, intern!(slf.py(), "arm"))
 }
 
-/// Answers with what the function returned, or goes on with it: an awaitable is awaited, an iterator becomes a stream.
-pub fn deliver(slf: &Bound<'_, CallLink>, stream: u32, value: &Bound<'_, PyAny>) -> PyResult<()> {
+/// Answers with what the function returned, or goes on with it: an awaitable is awaited, an iterator becomes a stream, whose code
+/// runs in the function's `context`, or in one of its own. (Tasks have theirs.)
+pub fn deliver(
+    slf: &Bound<'_, CallLink>,
+    stream: u32,
+    value: &Bound<'_, PyAny>,
+    context: Option<&Bound<'_, PyAny>>,
+) -> PyResult<()> {
     let py = slf.py();
     let flags = match slf.get().state()?.incoming.get(&stream) {
         Some(call) => call.flags,
@@ -367,7 +362,8 @@ pub fn deliver(slf: &Bound<'_, CallLink>, stream: u32, value: &Bound<'_, PyAny>)
             }
         }
         Form::Iterator => {
-            let sending = begin_stream(slf, stream, Some(value.clone().unbind()))?;
+            let context = context.map_or_else(|| fresh_context(py), |context| Ok(context.clone()))?;
+            let sending = begin_stream(slf, stream, Some((value.clone().unbind(), context.unbind())))?;
             CallPool::go_on(slf.get().pool.bind(py), Job::Pump(sending.unbind()))
         }
         Form::Value => finish_value(slf, stream, value),
@@ -566,13 +562,12 @@ pub fn answer_error(slf: &Bound<'_, CallLink>, stream: u32, error: &PyErr) -> Py
     CallLink::append(slf, |out| put_message(out, Kind::Error, 0, stream, &payload))
 }
 
-fn begin_stream<'py>(slf: &Bound<'py, CallLink>, stream: u32, iterator: Option<Py<PyAny>>) -> PyResult<Bound<'py, Sending>> {
-    let context = slf.get().state()?.incoming.get_mut(&stream).and_then(|call| call.context.take());
-    let iterator = match (iterator, context) {
-        (Some(iterator), Some(context)) => Some((iterator, context)),
-        (Some(iterator), None) => Some((iterator, fresh_context(slf.py())?.unbind())),
-        (None, _) => None,
-    };
+/// `iterator`: with its context, unless a task takes the items.
+fn begin_stream<'py>(
+    slf: &Bound<'py, CallLink>,
+    stream: u32,
+    iterator: Option<(Py<PyAny>, Py<PyAny>)>,
+) -> PyResult<Bound<'py, Sending>> {
     let sending = Bound::new(slf.py(), Sending::new(slf.clone().unbind(), stream, iterator))?;
     let before = {
         let mut state = slf.get().state()?;

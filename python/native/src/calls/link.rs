@@ -382,7 +382,7 @@ impl CallLink {
 
     /// Goes on with a call's awaitable or async iterator, in the loop's own thread.
     fn go_on(slf: &Bound<'_, CallLink>, stream: u32, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        incoming::deliver(slf, stream, value)
+        incoming::deliver(slf, stream, value, None)
     }
 }
 

@@ -237,7 +237,7 @@ fn run(job: Job, py: Python<'_>) -> PyResult<()> {
             }
             let kwargs = kwargs.as_ref().map(|kwargs| kwargs.bind(py));
             match target.bind(py).get().call(py, Some(context.bind(py)), args.bind(py), kwargs) {
-                Ok(value) => incoming::deliver(link, stream, &value),
+                Ok(value) => incoming::deliver(link, stream, &value, Some(context.bind(py))),
                 Err(error) => incoming::finish_error(link, stream, &error),
             }
         }
