@@ -55,9 +55,17 @@ class Peer(Link):
         assert frame.kind == kind, f"{frame.kind:#x} instead of {kind:#x}: {frame.payload[:300]!r}"
         return frame
 
+    def answer_to(self, stream, kind):
+        """The first frame of the answer to a call. One that had to wait, until its module was imported say, has said so."""
+        frame = self.read()
+        while frame is not None and frame.stream == stream and frame.kind in (QUEUED, STARTED):
+            frame = self.read()
+        assert frame is not None, "the link was closed"
+        assert (frame.kind, frame.stream) == (kind, stream), f"{frame.kind:#x} instead of {kind:#x}: {frame.payload[:300]!r}"
+        return frame
+
     def result(self, stream):
-        frame = self.next(RESULT)
-        assert frame.stream == stream
+        frame = self.answer_to(stream, RESULT)
         payload, last = frame.payload, frame
         while not last.flags & END:
             last = self.next(DATA)
@@ -65,8 +73,7 @@ class Peer(Link):
         return decode_value(payload) if not frame.flags & STREAM else STREAM
 
     def error(self, stream):
-        frame = self.next(ERROR)
-        assert frame.stream == stream
+        frame = self.answer_to(stream, ERROR)
         return decode_value(frame.payload)
 
     def ask(self, *args, **kwargs):

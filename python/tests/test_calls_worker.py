@@ -9,7 +9,7 @@ import time
 import pytest
 
 from call_links import (
-    BIND, CALL, CANCEL, CREDIT, DATA, GET, HANDLE, ITEM, MARK, NEW, QUEUED, RELEASE, RESULT, STARTED, STREAM, CallsWorker, decode_value, encode_value, parse_call,
+    BIND, CALL, CANCEL, CREDIT, DATA, ERROR, GET, HANDLE, ITEM, MARK, NEW, QUEUED, RELEASE, RESULT, STARTED, STREAM, CallsWorker, decode_value, encode_value, parse_call,
 )
 from conftest import APPS, REPOSITORY
 from fake_front import DEADLINE_S, DRAIN, END, Frame
@@ -193,6 +193,23 @@ def test_the_end_of_a_link_cancels_its_calls(peer, worker):
     wait_for_event(peer, "forever closed")
 
 
+@pytest.mark.parametrize("name, flags, kinds", [
+    ("plain", 0, [QUEUED, STARTED, RESULT]), ("later", 0, [QUEUED, STARTED, RESULT]), ("quick", 0, [QUEUED, STARTED, RESULT]),
+    ("VERSION", GET, [QUEUED, RESULT]), ("nothing", 0, [QUEUED, ERROR]),
+])
+def test_a_call_that_waits_for_an_import_has_not_begun(worker, tmp_path, name, flags, kinds):
+    module = tmp_path / f"imported_for_{name}.py"
+    module.write_text("import bireme\nVERSION = 1\ndef plain(): return 1\nasync def later(): return 1\n@bireme.quick\ndef quick(): return 1\n")
+    peer = worker.connect()
+    peer.bind(1, module, name)
+    stream = peer.call(1, flags=flags)
+    assert [(frame := peer.read()).kind for _ in kinds] == kinds and frame.stream == stream
+    # It is there now.
+    again = peer.call(1, flags=flags)
+    assert peer.next(kinds[-1]).stream == again
+    peer.close()
+
+
 def test_the_queue_for_threads_is_bounded(peer):
     # A thread that an earlier test has cancelled runs on.
     while ask(peer, "seen")["pool"][1]:
@@ -323,9 +340,7 @@ def reference(value_bytes):
 
 def new(peer, name, *args, **options):
     stream = call(peer, name, *args, flags=NEW, **options)
-    frame = peer.next(RESULT)
-    assert frame.stream == stream
-    return reference(frame.payload)
+    return reference(peer.answer_to(stream, RESULT).payload)
 
 
 def test_objects_stay_until_they_are_released(peer):
@@ -410,6 +425,7 @@ def test_settings_hold_for_what_is_called_back(python, launcher):
     worker = CallsWorker(python, launcher, APPS, timeout_ms=50, message_bytes_max=65_536)
     try:
         peer = connect(worker)
+        assert ask(peer, "echo", 1) == 1
         callback = bytes.fromhex("d9985e") + encode_value([1, "function", "never"])
         peer.send(Frame(CALL, peer.next_stream, struct.pack("<IIH", NUMBERS["call_back"], 0, 0) + b"\x81" + callback, END))
         stream, peer.next_stream = peer.next_stream, peer.next_stream + 2

@@ -23,8 +23,8 @@ def world(request, tmp_path_factory):
         yield server, request.param
 
 
-def limited(**node):
-    return f"[calls]\nin_flight_max = {IN_FLIGHT_MAX}\n" + config(interpreter_args=["--expose-gc"], **node)
+def limited(**python):
+    return f"[calls]\nin_flight_max = {IN_FLIGHT_MAX}\n" + config(python, interpreter_args=["--expose-gc"])
 
 
 def left(server):
@@ -125,3 +125,86 @@ def test_the_caller_is_killed(serve, direction, stage, tmp_path):
     left(server)
     other = OTHER[direction]
     eventually(lambda: left(server)[other] == before[other], what=f"{left(server)[other]} turns into {before[other]}")
+
+
+@pytest.fixture
+def gate(tmp_path):
+    """The folder of what apps/calls/gate.py and gate.mjs wait for while they are loaded."""
+    folder = tmp_path / "gate"
+    folder.mkdir()
+    return folder
+
+
+def in_the_middle_of(server, path, happened, service):
+    """Ask for the path, kill the worker once `happened` exists, and return a function that waits for the answer."""
+    answers = []
+
+    def ask():
+        # A POST, which the front does not try again with another worker.
+        with server.client() as client:
+            answers.append(client.post(path))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    eventually(happened.exists)
+    [pid] = server.workers(service)
+    os.kill(pid, signal.SIGKILL)
+
+    def answer():
+        thread.join(60)
+        return answers[0]
+
+    return answer
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_the_other_side_is_killed_while_it_loads_the_module(serve, direction, gate):
+    server = serve(limited(), env={"GATE": str(gate)})
+    before = [left(server), left(server)][1]
+    answer = in_the_middle_of(server, f"/{direction}/loads", gate / "loading", OTHER[direction])
+    (gate / "open").touch()
+    # The call had not begun: the worker that took the other's place has done it, once.
+    assert answer().json() == {"value": server.workers(OTHER[direction])[0]}
+    assert caller(server, direction)("runs") == 1
+    left(server)
+    eventually(lambda: left(server)[direction] == before[direction], what=f"{left(server)[direction]} turns into {before[direction]}")
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_the_caller_is_killed_while_the_module_is_loaded(serve, direction, gate):
+    server = serve(limited(), env={"GATE": str(gate)})
+    other = OTHER[direction]
+    before = [left(server), left(server)][1]
+    answer = in_the_middle_of(server, f"/{direction}/loads", gate / "loading", direction)
+    (gate / "open").touch()
+    assert answer().status_code == 502
+    # An import stops all of Python, which finds out only afterwards that nobody wants the answer any more.
+    assert caller(server, direction)("runs") <= (1 if other == "py" else 0)
+    left(server)
+    counted = ("links", "waiting", "outgoing", "incoming", "given", "held", "fds")
+    eventually(lambda: all(left(server)[other][name] == before[other][name] for name in counted), what=f"{left(server)[other]} turns into {before[other]}")
+
+
+def test_the_other_side_is_killed_while_a_call_waits_for_a_thread(serve, tmp_path):
+    server = serve(limited(threads_max=1))
+    before = [left(server), left(server)][1]
+    marker = tmp_path / "marker"
+    running, queued = in_the_middle_of(server, f"/js/queued?marker={marker}", tmp_path / "marker.queued", "py")().json()
+    assert (code(running), running["error"]["started"]) == ("BIREME_WORKER_LOST", "unknown")
+    assert queued == {"value": server.workers("py")[0]}
+    left(server)
+    eventually(lambda: left(server)["js"] == before["js"], what=f"{left(server)['js']} turns into {before['js']}")
+
+
+def test_the_caller_is_killed_while_its_call_waits_for_a_thread(serve, tmp_path):
+    server = serve(limited(threads_max=1))
+    before = [left(server), left(server)][1]
+    marker = tmp_path / "marker"
+    answer = in_the_middle_of(server, f"/js/queued?marker={marker}", tmp_path / "marker.queued", "js")
+    assert answer().status_code == 502
+    eventually(lambda: left(server)["py"]["incoming"] == before["py"]["incoming"])
+    marker.touch()
+    # This one waits for the same thread: what waited before it had its turn.
+    assert caller(server, "js")("functions")[0] == 3
+    assert not (tmp_path / "marker.touched").exists()
+    eventually(lambda: left(server)["py"] == before["py"], what=f"{left(server)['py']} turns into {before['py']}")

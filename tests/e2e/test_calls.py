@@ -20,9 +20,10 @@ DIRECTIONS = ["js", "py"]
 """Who calls."""
 
 
-def config(workers=1, **node):
+def config(python=None, workers=1, **node):
     services = section("[service.js]", {"node": str(CALLS / "server.mjs"), "workers": workers, **node})
-    services += section("[service.py]", {"python": "server:app", "cwd": str(CALLS), "interpreter": str(VENV), "workers": workers})
+    keys = {"python": "server:app", "cwd": str(CALLS), "interpreter": str(VENV), "workers": workers}
+    services += section("[service.py]", keys | (python or {}))
     return services + "".join(section("[[route]]", {"match": f"/{name}/*", "to": name}) for name in DIRECTIONS)
 
 

@@ -197,6 +197,7 @@ class Hub:
         )
         return hello if right else None
 
+    is_loaded = staticmethod(targets.is_loaded)
     target = staticmethod(targets.target)
     target_of = staticmethod(targets.target_of)
     member = staticmethod(targets.member)

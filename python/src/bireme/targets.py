@@ -27,6 +27,15 @@ def target(form):
     return target_of(_walk(found, name, f"{where}:{name}"))
 
 
+def is_loaded(form):
+    """Whether what a BIND's map names is there without an import, which may take long."""
+    file = form.get("file")
+    if file is None:
+        return form.get("module") in sys.modules
+    real = os.path.realpath(file)
+    return real in _MODULES or _loaded(real) is not None
+
+
 def member(value, name):
     """The Target of a member of an object."""
     return target_of(_walk(value, name, f"{type(value).__name__}.{name}"))

@@ -194,7 +194,7 @@ fn start(slf: &Bound<'_, CallLink>, stream: u32, flags: u8, payload: &[u8]) -> R
         Err(DecodeError::Malformed(what)) => return fault(what),
         Err(DecodeError::Unusable(error)) => return Ok(finish_error(slf, stream, &error)?),
     };
-    let found = match resolve(slf, flags, number, member)? {
+    let (found, told) = match resolve(slf, stream, flags, number, member)? {
         Ok(found) => found,
         Err(error) => return Ok(finish_error(slf, stream, &error)?),
     };
@@ -204,7 +204,7 @@ fn start(slf: &Bound<'_, CallLink>, stream: u32, flags: u8, payload: &[u8]) -> R
         // What is iterated over is the object itself.
         Found::Value(value) => return Ok(deliver(slf, stream, &value, None)?),
     };
-    Ok(run(slf, stream, timeout_ms, &target, &args, kwargs.as_ref())?)
+    Ok(run(slf, stream, timeout_ms, &target, &args, kwargs.as_ref(), told)?)
 }
 
 enum Found<'py> {
@@ -212,18 +212,26 @@ enum Found<'py> {
     Value(Bound<'py, PyAny>),
 }
 
-/// What the call names. The inner error is the call's, the outer one the link's.
-fn resolve<'py>(slf: &Bound<'py, CallLink>, flags: u8, number: u32, member: &str) -> Result<PyResult<Found<'py>>, Fault> {
+/// What the call names, and whether its caller has been told that it waits. The inner error is the call's, the outer one the link's.
+fn resolve<'py>(
+    slf: &Bound<'py, CallLink>,
+    stream: u32,
+    flags: u8,
+    number: u32,
+    member: &str,
+) -> Result<PyResult<(Found<'py>, bool)>, Fault> {
     let py = slf.py();
     let hub = slf.get().hub.bind(py);
+    let mut told = false;
     let (object, target) = if flags & FLAG_HANDLE != 0 {
         match given_target(slf, number) {
             Ok((object, target)) => (object, target.map(|target| target.into_bound(py))),
             Err(error) => return Ok(Err(error)),
         }
     } else {
-        match slf.get().target_of(slf, number)? {
-            Ok(target) => {
+        match slf.get().target_of(slf, number, stream)? {
+            Ok((target, waited)) => {
+                told = waited;
                 let object = target.cast::<Target>().map_err(PyErr::from)?.get().callable.clone_ref(py).into_bound(py);
                 (object, Some(target))
             }
@@ -231,7 +239,7 @@ fn resolve<'py>(slf: &Bound<'py, CallLink>, flags: u8, number: u32, member: &str
         }
     };
     if member == "@iterate" {
-        return Ok(Ok(Found::Value(object)));
+        return Ok(Ok((Found::Value(object), told)));
     }
     let found = if flags & FLAG_GET != 0 {
         hub.call_method1(intern!(py, "value"), (object, member)).map(Found::Value)
@@ -246,7 +254,7 @@ fn resolve<'py>(slf: &Bound<'py, CallLink>, flags: u8, number: u32, member: &str
             Ok(Found::Target(target.cast_into()?))
         })
     };
-    Ok(found)
+    Ok(found.map(|found| (found, told)))
 }
 
 fn run<'py>(
@@ -256,6 +264,7 @@ fn run<'py>(
     target: &Bound<'py, Target>,
     args: &Bound<'py, PyTuple>,
     kwargs: Option<&Bound<'py, PyDict>>,
+    told: bool,
 ) -> PyResult<()> {
     let py = slf.py();
     let own = target.get().timeout_ms.filter(|own| *own > 0);
@@ -266,6 +275,9 @@ fn run<'py>(
                 Mode::Quick => Some(fresh_context(py)?),
                 _ => None,
             };
+            if told {
+                slf.get().tell(slf, Kind::Started, stream)?;
+            }
             match target.get().call(py, context.as_ref(), args, kwargs) {
                 Ok(value) => {
                     deliver(slf, stream, &value, context.as_ref())?;
@@ -284,7 +296,7 @@ fn run<'py>(
                 args: args.clone().unbind(),
                 kwargs: kwargs.map(|kwargs| kwargs.clone().unbind()),
                 context,
-                told: false,
+                told,
             };
             match CallPool::submit(slf.get().pool.bind(py), job, slf.get().event_loop.bind(py))? {
                 Ok(()) => Ok(()),

@@ -109,6 +109,25 @@ def blocks(marker, *_):
     time.sleep(3600)
 
 
+def waits_for(marker):
+    pathlib.Path(marker + ".begun").touch()
+    while not os.path.exists(marker):
+        time.sleep(0.01)
+
+
+def touches(marker):
+    pathlib.Path(marker).touch()
+    return os.getpid()
+
+
+async def queued(calls):
+    """Returns when so many calls wait for a thread, and their callers have been told."""
+    while bireme.calls.pool().counts()[3] < calls:
+        await asyncio.sleep(0.001)
+    # The loop's timers run in their order, and the one that tells them (10 ms) was set before this one.
+    await asyncio.sleep(0.05)
+
+
 def dies_once(marker):
     path = pathlib.Path(marker)
     if path.exists():

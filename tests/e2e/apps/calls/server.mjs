@@ -5,7 +5,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import * as bireme from 'bireme';
 
 import * as properties from './properties.mjs';
-import whole, { add, apply, blocks, boom, boom_with_cause, collect, count, Counter, depth, dies_once, echo, endless, fails, following, is_counter, keywords, later, left, pid, table, total, total_of_table, unserializable, VERSION, waits } from './functions.py';
+import whole, { add, apply, blocks, boom, boom_with_cause, collect, count, Counter, depth, dies_once, echo, endless, fails, following, is_counter, keywords, later, left, pid, queued, table, total, total_of_table, touches, unserializable, VERSION, waits, waits_for } from './functions.py';
 
 const all = async (items) => {
   const found = [];
@@ -117,6 +117,15 @@ const CASES = {
     return outcome(counter.add(1));
   },
   block: ({ marker }) => outcome(blocks(marker)),
+  // One call has the only thread, and another waits for it.
+  queued: async ({ marker }) => {
+    const calls = [outcome(waits_for(marker)), outcome(touches(`${marker}.touched`))];
+    await queued(1);
+    writeFileSync(`${marker}.queued`, '');
+    return Promise.all(calls);
+  },
+  loads: async () => outcome((await import('./gate.py')).run()),
+  runs: async () => (await import('./gate.py')).runs(),
   die: ({ marker }) => outcome(dies_once(marker)),
   die_idempotent: ({ marker }) => outcome(dies_once.with({ idempotent: true })(marker)),
   golden,

@@ -11,6 +11,7 @@ import bireme
 import properties
 
 functions = bireme.node("./functions.mjs")
+gate = bireme.node("./gate.mjs")
 
 
 async def every(items):
@@ -179,6 +180,8 @@ CASES = {
     "instance": instance,
     "array": lambda: functions.total(array.array("d", [0.5] * 100_000)),
     "block": lambda marker: outcome(functions.blocks(marker)),
+    "loads": lambda: outcome(gate.run()),
+    "runs": lambda: gate.runs(),
     "die": lambda marker: outcome(functions.dies_once(marker)),
     "die_idempotent": lambda marker: outcome(functions.dies_once.with_(idempotent=True)(marker)),
     "properties": lambda seed, seconds: properties.check(int(seed), float(seconds)),

@@ -139,11 +139,17 @@ impl CallLink {
         if before.is_some() { fault("BIND of a number in use") } else { Ok(()) }
     }
 
-    /// What a number of the peer's stands for, loaded when it is first called.
-    pub fn target_of<'py>(&self, slf: &Bound<'py, CallLink>, number: u32) -> Result<PyResult<Bound<'py, PyAny>>, Fault> {
+    /// What a number of the peer's stands for; and whether it had to be imported for the call of this stream, whose caller has
+    /// been told that it waits.
+    pub fn target_of<'py>(
+        &self,
+        slf: &Bound<'py, CallLink>,
+        number: u32,
+        stream: u32,
+    ) -> Result<PyResult<(Bound<'py, PyAny>, bool)>, Fault> {
         let py = slf.py();
         let form = match self.state.get()?.bindings.get(&number) {
-            Some(Named::Target(target)) => return Ok(Ok(target.clone_ref(py).into_bound(py))),
+            Some(Named::Target(target)) => return Ok(Ok((target.clone_ref(py).into_bound(py), false))),
             Some(Named::Form(form)) => form.clone(),
             None => return fault(format!("CALL of {number}, which was never bound")),
         };
@@ -152,8 +158,16 @@ impl CallLink {
             Err(DecodeError::Malformed(what)) => return fault(what),
             Err(DecodeError::Unusable(error)) => return Ok(Err(error)),
         };
-        let target = match self.hub.bind(py).call_method1(intern!(py, "target"), (form,)) {
-            Ok(target) => target,
+        let hub = self.hub.bind(py);
+        let find = || {
+            let is_loaded = hub.call_method1(intern!(py, "is_loaded"), (&form,))?.is_truthy()?;
+            if !is_loaded {
+                self.tell(slf, Kind::Queued, stream)?;
+            }
+            Ok((hub.call_method1(intern!(py, "target"), (form,))?, !is_loaded))
+        };
+        let (target, waited) = match find() {
+            Ok(found) => found,
             // A later call tries again: the file may be there then.
             Err(error) => return Ok(Err(error)),
         };
@@ -162,7 +176,13 @@ impl CallLink {
         if target.cast::<incoming::Target>().is_ok_and(|target| target.get().idempotent) {
             self.mark(slf, number)?;
         }
-        Ok(Ok(target))
+        Ok(Ok((target, waited)))
+    }
+
+    /// Says QUEUED or STARTED of a call. It leaves before anything else happens here, and perhaps ends this process.
+    pub fn tell(&self, slf: &Bound<'_, CallLink>, what: Kind, stream: u32) -> PyResult<()> {
+        Self::append(slf, |out| wire::put_frame(out, what, 0, 0, stream, b""))?;
+        self.flush_early()
     }
 
     /// Says that calls of what the peer has bound may be made twice. It leaves before any of it runs.
