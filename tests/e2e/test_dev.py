@@ -143,9 +143,22 @@ def test_pages_show_the_errors_of_both_languages(dev, name, path, broken, shown)
         assert text in page.text, page.text
 
 
+def test_the_folders_that_are_named_are_watched_and_no_others(serve, tmp_path):
+    folder = tmp_path / "project"
+    for name in ("web", "lib"):
+        (folder / name).mkdir(parents=True)
+    (folder / "web/server.mjs").write_text("export default (request, response) => response.end();\n")
+    server = serve('[service.web]\nnode = "web/server.mjs"\n[dev]\nwatch = ["web"]\n', folder=folder, command="dev").ready()
+    (folder / "lib/other.mjs").write_text("1")
+    save(server, "web/page.mjs", "1", "")
+    assert any("page.mjs" in line for line in server.lines) and not any("other.mjs" in line for line in server.lines)
+
+
 def test_what_the_configuration_leaves_out_changes_nothing(serve, tmp_path):
     folder = tmp_path / "project"
     folder.mkdir()
+    (folder / "tool.py").write_text("def f() -> int:\n    return 1\n")
+    (folder / "use.mjs").write_text("import { f } from './tool.py';\n")
     (folder / "server.mjs").write_text("export default (request, response) => response.end(String(process.pid));\n")
     config = '[service.web]\nnode = "server.mjs"\n[dev]\nignore = ["made/"]\nendings = ["mjs", "tera"]\ntypes = false\n'
     server = serve(config, folder=folder, command="dev")
@@ -159,3 +172,4 @@ def test_what_the_configuration_leaves_out_changes_nothing(serve, tmp_path):
     server.wait_for(RELOADED, since=mark)
     assert not any("a.mjs" in line or "b.py" in line for line in server.lines)
     assert server.get("/").text != before
+    assert not list(folder.rglob("*.d.py.ts"))

@@ -16,6 +16,7 @@ use crate::commands::types::walk;
 
 /// Longest wait for that silence: what is written for ever must not hide changes for ever.
 const BATCH_MAX: Duration = Duration::from_secs(2);
+
 /// Watches the folders for as long as the receiver lives.
 ///
 /// # Errors
@@ -244,6 +245,7 @@ mod tests {
         let batch = tokio::time::timeout(Duration::from_secs(30), batches.recv()).await.expect("a batch in time");
         assert_eq!(batch, Some(BTreeSet::from([root.join("a.py")])));
     }
+
     #[tokio::test]
     async fn the_configuration_says_what_is_watched() {
         let folder = tempfile::tempdir().unwrap();
@@ -260,5 +262,17 @@ mod tests {
         let refused = watch(vec![root.clone()], &said).unwrap_err();
         assert!(refused.contains("more than 1 folders") && refused.contains("dev.folders_max"), "{refused}");
         assert!(watch(vec![root], &settings("ignore = [\"a{\"]\n")).is_err());
+    }
+
+    #[tokio::test]
+    async fn changes_are_told_after_as_long_a_silence_as_the_configuration_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let mut batches = watch(vec![root.clone()], &settings("debounce = \"400ms\"\n")).unwrap();
+        let written = Instant::now();
+        fs::write(root.join("a.py"), "1").unwrap();
+        let batch = tokio::time::timeout(Duration::from_secs(30), batches.recv()).await.expect("a batch in time");
+        assert_eq!(batch, Some(BTreeSet::from([root.join("a.py")])));
+        assert!(written.elapsed() >= Duration::from_millis(400));
     }
 }
