@@ -22,10 +22,10 @@ export class Counter {
   add(k) { this.n += k; return this.n }
 }
 export const never = () => new Promise(() => {})
+let begun = 0
 let aborted = 0
-export async function wait() { const s = signal(); await new Promise((resolve) => s.addEventListener('abort', resolve)); aborted++ }
-export const howMany = () => aborted
-export const pid = () => process.pid
+export async function wait() { const s = signal(); begun++; await new Promise((resolve) => s.addEventListener('abort', resolve)); aborted++ }
+export const howMany = () => [begun, aborted]
 export function die() { process.kill(process.pid, 'SIGKILL') }
 export async function deeper(f, n) { return n === 0 ? 'bottom' : await f(n - 1) }
 """
@@ -64,11 +64,11 @@ class Cases:
         except bireme.CallTimeout as error:
             return str(error)
     async def cancel():
-        before = await js.howMany()
+        begun, aborted = await js.howMany()
         task = asyncio.create_task(js.wait())
-        await js.pid()
+        while (await js.howMany())[0] == begun: pass
         task.cancel()
-        while await js.howMany() == before: pass
+        while (await js.howMany())[1] == aborted: pass
         return True
     async def nested(): return [await deeper(30), await asyncio.to_thread(plain_deeper, 100)]
     async def lost():
