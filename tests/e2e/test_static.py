@@ -38,6 +38,7 @@ def files(tmp_path_factory):
     (public / "style.css").write_bytes(STYLE)
     (public / "style.css.gz").write_bytes(gzip.compress(STYLE))
     (public / "style.css.br").write_bytes(b"pretend brotli")
+    (public / "plain.css").write_bytes(STYLE)
     (public / "plain.txt").write_text("0123456789")
     (public / "empty.txt").write_text("")
     (public / "big.bin").write_bytes(os.urandom(3_000_000))
@@ -196,6 +197,28 @@ def test_precompressed(files):
     plain = check_file(files, "/assets/style.css", "Accept-Encoding: br;q=0, gzip;q=0", body=STYLE)
     assert plain.get("content-encoding") is None
     assert len({answer.get("etag"), brotli.get("etag"), plain.get("etag")}) == 3
+
+
+def test_compressed_on_the_fly(files):
+    plain = check_file(files, "/assets/plain.css", body=STYLE)
+    assert plain.get("content-encoding") is None and plain.get("vary") == "accept-encoding"
+    packed = check_file(files, "/assets/plain.css", "Accept-Encoding: gzip")
+    assert packed.get("content-encoding") == "gzip" and packed.get("vary") == "accept-encoding"
+    assert gzip.decompress(packed.body) == STYLE
+    assert packed.get("etag") == "W/" + plain.get("etag")
+    assert packed.get("content-length") == str(len(packed.body))
+    head = check_file(files, "/assets/plain.css", "Accept-Encoding: gzip", method="HEAD", body=b"")
+    fields = [[field for field in answer.fields if field[0].lower() != "date"] for answer in (head, packed)]
+    assert fields[0] == fields[1]
+    part = check_file(files, "/assets/plain.css", "Accept-Encoding: gzip", "Range: bytes=0-3", status=206, body=STYLE[:4])
+    assert part.get("content-encoding") is None
+    check_file(files, "/assets/plain.css", "Accept-Encoding: gzip", f"If-None-Match: {packed.get('etag')}", status=304, body=b"")
+    small = check_file(files, "/assets/plain.txt", "Accept-Encoding: gzip", body=b"0123456789")
+    assert small.get("content-encoding") is None
+    fetched = subprocess.run(
+        ["curl", "-sS", "--http2-prior-knowledge", "--compressed", files.url + "/assets/plain.css"], capture_output=True, check=True
+    )
+    assert fetched.stdout == STYLE
 
 
 def test_a_changed_file_is_served_anew(files):

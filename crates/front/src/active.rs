@@ -145,7 +145,10 @@ impl Active {
                     sticky = service.and_then(|service| service.sticky.clone());
                     ActiveTarget::Service(pool(name, service.map_or(NO_SERVICE, pool_limits)))
                 }
-                Target::Static(files) => ActiveTarget::Static(store.root(files).map_err(Unusable::Folder)?),
+                Target::Static(files) => {
+                    let root = store.root(files, &settings.compression, &route.response_fields);
+                    ActiveTarget::Static(root.map_err(Unusable::Folder)?)
+                }
                 Target::Redirect { status, location } => ActiveTarget::Redirect { status: *status, location: location.clone() },
                 Target::Respond { status, content_type, body } => ActiveTarget::Respond {
                     status: *status,

@@ -5,7 +5,7 @@ use crate::date::parse_http_date;
 /// Validators of a representation.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Validators<'a> {
-    /// A strong entity tag, quotes included.
+    /// An entity tag, quotes included, without `W/`. Where strong comparison is asked for it must be a strong one.
     pub etag: &'a [u8],
     /// Last modification, in seconds since the Unix epoch.
     pub modified_s: u64,
@@ -43,7 +43,7 @@ impl Conditions<'_> {
             return Verdict::Failed;
         }
         if !self.if_none_match.is_empty() {
-            // Weak comparison: ours is strong, so only the other may carry the prefix.
+            // Weak comparison: the prefix does not count.
             let same = |tag: &[u8]| tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == current.etag;
             if any_tag(&self.if_none_match, same) {
                 return Verdict::NotModified;

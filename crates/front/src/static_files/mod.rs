@@ -27,13 +27,17 @@ use cache::Cache;
 use conditional::{Conditions, Verdict};
 use open::{Folder, Patience};
 use range::Selection;
-use representation::{Content, Entry, Loaded, Miss, Order, Rules};
+use representation::{Codings, Content, Entry, Loaded, Miss, Rules, Search, Wait};
 use std::cell::{Cell, RefCell};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
+
+/// The largest file that is compressed on the fly, as a part of the memory for static files: four such still fit.
+const COMPRESSED_FILE_PART: u64 = 4;
 
 /// What a client asks for.
 #[derive(Clone, Copy, Debug)]
@@ -94,6 +98,8 @@ pub struct Store {
     file_bytes_max: usize,
     revalidate: Duration,
     roots: Cell<u32>,
+    compressed_file_bytes_max: u64,
+    encoder: Rc<Mutex<()>>,
 }
 
 impl Store {
@@ -104,14 +110,22 @@ impl Store {
             file_bytes_max: settings.file_bytes_max,
             revalidate: settings.revalidate,
             roots: Cell::new(0),
+            // What has been compressed must have room in memory, or it would be compressed for each request.
+            compressed_file_bytes_max: settings.bytes_max as u64 / COMPRESSED_FILE_PART,
+            encoder: Rc::default(),
         }
     }
 
-    /// Opens a root.
+    /// Opens a root; `response_fields` are what its route sets on responses.
     ///
     /// # Errors
     /// When the folder can't be opened; the message names it.
-    pub fn root(&self, settings: &config::Static) -> io::Result<Root> {
+    pub fn root(
+        &self,
+        settings: &config::Static,
+        compression: &config::Compression,
+        response_fields: &[(String, String)],
+    ) -> io::Result<Root> {
         let folder = Folder::open(&settings.root).map_err(|errno| {
             let error = io::Error::from(errno);
             let path = settings.root.display();
@@ -131,13 +145,17 @@ impl Store {
                 settings: settings.clone(),
                 boundary: format!("bireme-{random:016x}"),
                 file_bytes_max: self.file_bytes_max,
+                compression: compression.clone(),
+                compressed_file_bytes_max: self.compressed_file_bytes_max,
+                response_fields: response_fields.to_vec(),
             }),
             folder: RefCell::new((Arc::new(folder), None)),
             cache: self.cache.clone(),
             revalidate: self.revalidate,
             id: id.to_le_bytes(),
             key: RefCell::new(Vec::new()),
-            last_order: RefCell::new((Vec::new(), Order::default())),
+            last_codings: RefCell::new((Vec::new(), Codings::default())),
+            encoder: self.encoder.clone(),
         })
     }
 }
@@ -154,54 +172,73 @@ pub struct Root {
     /// Room for the key of a lookup.
     key: RefCell<Vec<u8>>,
     /// The latest `accept-encoding` and what it means: clients of a kind send the same one.
-    last_order: RefCell<(Vec<u8>, Order)>,
+    last_codings: RefCell<(Vec<u8>, Codings)>,
+    /// Held while a file is compressed: by one request of the thread at a time, so that many which ask for the same file have it
+    /// compressed once.
+    encoder: Rc<Mutex<()>>,
 }
 
 impl Root {
-    /// Answers without waiting; `None` when a disk would have to be waited for: call [`Root::get`] then.
+    /// Answers without waiting; `None` when a disk or an encoder would have to be waited for: call [`Root::get`] then.
     pub fn get_now(&self, request: &Request<'_>) -> Option<Answer> {
         let lookup = match self.lookup(request) {
             Ok(lookup) => lookup,
             Err(answer) => return Some(answer),
         };
-        self.try_now(request, &lookup)
+        self.try_now(request, &lookup).ok()
     }
 
-    /// Answers, and waits for disks on other threads.
+    /// Answers; waits for disks, and compresses, on other threads.
     pub async fn get(&self, request: &Request<'_>) -> Answer {
         let lookup = match self.lookup(request) {
             Ok(lookup) => lookup,
             Err(answer) => return answer,
         };
-        if let Some(answer) = self.try_now(request, &lookup) {
-            return answer;
+        let mut turn = None;
+        // Ends: only the first turn of the encoder makes it begin again.
+        loop {
+            let wait = match self.try_now(request, &lookup) {
+                Ok(answer) => return answer,
+                Err(wait) => wait,
+            };
+            let result = match wait {
+                Wait::Encoder if turn.is_none() => Err(Miss::Wait(wait)),
+                _ => self.load_elsewhere(&lookup, turn.is_some()).await,
+            };
+            match result {
+                Ok((loaded, known, fallback)) => {
+                    let key = if fallback { self.fallback_key(lookup.codings) } else { self.file_key(&lookup) };
+                    return self.settle(request, &lookup, &key, loaded, known);
+                }
+                Err(Miss::Refused(code)) => return refuse(code),
+                // Whoever had the turn before may have compressed this file.
+                Err(Miss::Wait(Wait::Encoder)) if turn.is_none() => turn = Some(self.encoder.lock().await),
+                // Only a kernel that keeps being unsure about a path that keeps changing.
+                Err(Miss::Wait(_)) => return refuse(Code::NotFound),
+            }
         }
-        let (folder, known, rules) = (self.folder.borrow().0.clone(), self.known(&lookup), self.rules.clone());
-        let (path, order, may_fall_back) = (lookup.path.to_vec(), lookup.order, lookup.may_fall_back);
+    }
+
+    /// Looks on a thread that may wait. Also says what was in memory before, and whether the fallback was found.
+    async fn load_elsewhere(&self, lookup: &Lookup<'_>, may_compress: bool) -> Result<(Loaded, Option<Rc<Entry>>, bool), Miss> {
+        let (folder, known, rules) = (self.folder.borrow().0.clone(), self.known(lookup), self.rules.clone());
+        let (path, codings, may_fall_back) = (lookup.path.to_vec(), lookup.codings, lookup.may_fall_back);
         let version = known.as_ref().map(|entry| entry.version);
-        let found = body::blocking(move || match rules.load(&folder, &path, order, version, Patience::Disk) {
+        let search = Search { codings, known: version, patience: Patience::Disk, may_compress };
+        let found = body::blocking(move || match rules.load(&folder, &path, search) {
             Err(Miss::Refused(Code::NotFound)) if may_fall_back => {
-                rules.load_fallback(&folder, order, None, Patience::Disk).map(|loaded| (loaded, true))
+                rules.load_fallback(&folder, Search { known: None, ..search }).map(|loaded| (loaded, true))
             }
             result => result.map(|loaded| (loaded, false)),
         })
         .await;
-        let result = match found {
-            Ok(found) => found,
+        match found {
+            Ok(Ok((loaded, fallback))) => Ok((loaded, known.filter(|_| !fallback), fallback)),
+            Ok(Err(miss)) => Err(miss),
             Err(error) => {
                 tracing::error!(%error, "a thread that reads static files has failed");
-                return refuse(Code::Internal);
+                Err(Miss::Refused(Code::Internal))
             }
-        };
-        match result {
-            Ok((loaded, fallback)) => {
-                let key = if fallback { self.fallback_key(lookup.order) } else { self.file_key(&lookup) };
-                let known = if fallback { None } else { known };
-                self.settle(request, &lookup, &key, loaded, known)
-            }
-            Err(Miss::Refused(code)) => refuse(code),
-            // Only a kernel that keeps being unsure about a path that keeps changing.
-            Err(Miss::Wait) => refuse(Code::NotFound),
         }
     }
 
@@ -220,7 +257,7 @@ impl Root {
         let mut lookup = Lookup {
             head_only,
             path,
-            order: Order::default(),
+            codings: Codings::default(),
             may_fall_back: false,
             conditions: Conditions::default(),
             range: None,
@@ -240,62 +277,64 @@ impl Root {
                 _ => {}
             }
         }
-        if settings.precompressed {
-            lookup.order = self.order(accept_encoding);
+        if settings.precompressed || self.rules.compression.enabled {
+            lookup.codings = self.codings(accept_encoding);
+        }
+        // Ranges, and conditions that compare strongly, are about bytes that stay the same (RFC 9110 §8.8.1).
+        if lookup.range.is_some() || !lookup.conditions.if_match.is_empty() {
+            lookup.codings = lookup.codings.on_disk_alone();
         }
         lookup.may_fall_back = settings.fallback.is_some() && is_page(&lookup.path, accept);
         Ok(lookup)
     }
 
-    fn order(&self, field: Option<&[u8]>) -> Order {
-        let Some(field) = field else { return Order::default() };
-        let mut last = self.last_order.borrow_mut();
+    fn codings(&self, field: Option<&[u8]>) -> Codings {
+        let Some(field) = field else { return Codings::default() };
+        let mut last = self.last_codings.borrow_mut();
         if last.0 != field {
-            last.1 = Order::parse(Some(field));
+            last.1 = Codings::of(Some(field), &self.rules);
             last.0.clear();
             last.0.extend_from_slice(field);
         }
         last.1
     }
 
-    fn try_now(&self, request: &Request<'_>, lookup: &Lookup<'_>) -> Option<Answer> {
+    fn try_now(&self, request: &Request<'_>, lookup: &Lookup<'_>) -> Result<Answer, Wait> {
         let found = self.with_file_key(lookup, |key| self.cache.borrow_mut().get(key));
         let known = match found {
             Some((entry, checked)) if request.now.saturating_duration_since(checked) < self.revalidate => {
-                return Some(self.respond(&entry, lookup));
+                return Ok(self.respond(&entry, lookup));
             }
             found => found.map(|(entry, _)| entry),
         };
         let folder = self.current_folder(request.now);
-        let version = known.as_ref().map(|entry| entry.version);
-        match self.rules.load(&folder, &lookup.path, lookup.order, version, Patience::None) {
-            Ok(loaded) => Some(self.settle(request, lookup, &self.file_key(lookup), loaded, known)),
-            Err(Miss::Wait) => None,
+        match self.rules.load(&folder, &lookup.path, search_now(lookup, known.as_deref())) {
+            Ok(loaded) => Ok(self.settle(request, lookup, &self.file_key(lookup), loaded, known)),
+            Err(Miss::Wait(wait)) => Err(wait),
             Err(Miss::Refused(code)) => {
                 if known.is_some() {
                     self.with_file_key(lookup, |key| self.cache.borrow_mut().remove(key));
                 }
                 if code != Code::NotFound || !lookup.may_fall_back {
-                    return Some(refuse(code));
+                    return Ok(refuse(code));
                 }
                 self.fall_back_now(request, lookup, &folder)
             }
         }
     }
 
-    fn fall_back_now(&self, request: &Request<'_>, lookup: &Lookup<'_>, folder: &Folder) -> Option<Answer> {
-        let key = self.fallback_key(lookup.order);
+    fn fall_back_now(&self, request: &Request<'_>, lookup: &Lookup<'_>, folder: &Folder) -> Result<Answer, Wait> {
+        let key = self.fallback_key(lookup.codings);
         let known = match self.cache.borrow_mut().get(&key) {
             Some((entry, checked)) if request.now.saturating_duration_since(checked) < self.revalidate => {
-                return Some(self.respond(&entry, lookup));
+                return Ok(self.respond(&entry, lookup));
             }
             found => found.map(|(entry, _)| entry),
         };
-        let version = known.as_ref().map(|entry| entry.version);
-        match self.rules.load_fallback(folder, lookup.order, version, Patience::None) {
-            Ok(loaded) => Some(self.settle(request, lookup, &key, loaded, known)),
-            Err(Miss::Wait) => None,
-            Err(Miss::Refused(code)) => Some(refuse(code)),
+        match self.rules.load_fallback(folder, search_now(lookup, known.as_deref())) {
+            Ok(loaded) => Ok(self.settle(request, lookup, &key, loaded, known)),
+            Err(Miss::Wait(wait)) => Err(wait),
+            Err(Miss::Refused(code)) => Ok(refuse(code)),
         }
     }
 
@@ -379,7 +418,7 @@ impl Root {
         let mut key = self.key.borrow_mut();
         key.clear();
         key.extend_from_slice(&self.id);
-        key.push(lookup.order.key());
+        key.push(lookup.codings.key());
         key.extend_from_slice(&lookup.path);
         then(&key)
     }
@@ -389,8 +428,8 @@ impl Root {
     }
 
     /// No path holds a NUL, so no file's key is this one.
-    fn fallback_key(&self, order: Order) -> Vec<u8> {
-        [&self.id[..], &[order.key(), 0]].concat()
+    fn fallback_key(&self, codings: Codings) -> Vec<u8> {
+        [&self.id[..], &[codings.key(), 0]].concat()
     }
 }
 
@@ -404,10 +443,16 @@ impl Drop for Root {
 struct Lookup<'a> {
     head_only: bool,
     path: std::borrow::Cow<'a, [u8]>,
-    order: Order,
+    codings: Codings,
     may_fall_back: bool,
     conditions: Conditions<'a>,
     range: Option<&'a [u8]>,
+}
+
+/// A search on the front thread itself.
+fn search_now(lookup: &Lookup<'_>, known: Option<&Entry>) -> Search {
+    let known = known.map(|entry| entry.version);
+    Search { codings: lookup.codings, known, patience: Patience::None, may_compress: false }
 }
 
 /// Whether a missing path may be a page of a single-page application: a browser navigates there, or its last

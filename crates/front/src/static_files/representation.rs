@@ -5,6 +5,7 @@ use super::conditional::Validators;
 use super::open::{Folder, Opened, Patience, Version};
 use super::{Answer, Response};
 use crate::accept::{AcceptEncoding, encoding_name};
+use crate::compress;
 use crate::date;
 use crate::fault::Code;
 use crate::media_type;
@@ -26,26 +27,68 @@ pub(super) struct Rules {
     /// Separates the parts of multipart answers; random, so that no file holds it.
     pub(super) boundary: String,
     pub(super) file_bytes_max: usize,
+    pub(super) compression: config::Compression,
+    /// Largest file that is compressed on the fly.
+    pub(super) compressed_file_bytes_max: u64,
+    /// What the route sets on its responses.
+    pub(super) response_fields: Vec<(String, String)>,
 }
 
-/// The codings that a client accepts, best first.
+/// The codings in which a client may get a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Order([Option<Encoding>; 3]);
+pub(super) struct Codings {
+    /// To look for beside the file, the client's favourite first.
+    on_disk: [Option<Encoding>; 3],
+    /// To make where nothing suitable lies there.
+    on_the_fly: Option<Encoding>,
+}
 
-impl Order {
-    pub(super) fn parse(field: Option<&[u8]>) -> Order {
+impl Codings {
+    /// By the value of the request's `accept-encoding`.
+    pub(super) fn of(field: Option<&[u8]>, rules: &Rules) -> Codings {
         let accepted = AcceptEncoding::parse(field);
-        let mut order = Order::default();
-        for slot in 0..order.0.len() {
-            let taken = order.0;
-            order.0[slot] = accepted.choose(ENCODINGS.into_iter().filter(|e| !taken.contains(&Some(*e))));
+        let mut codings = Codings::default();
+        if rules.settings.precompressed {
+            for slot in 0..codings.on_disk.len() {
+                let taken = codings.on_disk;
+                codings.on_disk[slot] = accepted.choose(ENCODINGS.into_iter().filter(|e| !taken.contains(&Some(*e))));
+            }
         }
-        order
+        if rules.compression.enabled {
+            codings.on_the_fly = accepted.choose(rules.compression.encodings.iter().copied());
+        }
+        codings
     }
 
-    pub(super) fn key(self) -> u8 {
-        self.0.iter().fold(0, |key, slot| key * 4 + slot.map_or(0, |encoding| encoding as u8 + 1))
+    /// Without what is made on the fly, which has neither ranges nor a strong tag.
+    pub(super) fn on_disk_alone(self) -> Codings {
+        Codings { on_the_fly: None, ..self }
     }
+
+    /// Tells all values apart: each of four codings has one of four digits.
+    pub(super) fn key(self) -> u8 {
+        let digit = |coding: Option<Encoding>| coding.map_or(0, |encoding| encoding as u8 + 1);
+        self.on_disk.into_iter().fold(digit(self.on_the_fly), |key, slot| key * 4 + digit(slot))
+    }
+}
+
+/// How a file is looked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Search {
+    pub(super) codings: Codings,
+    /// The state that the caller has in memory.
+    pub(super) known: Option<Version>,
+    pub(super) patience: Patience,
+    /// Whether this thread may take the time that compressing does.
+    pub(super) may_compress: bool,
+}
+
+/// What the bytes of a representation are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Coding {
+    Plain,
+    OnDisk(Encoding),
+    OnTheFly(Encoding),
 }
 
 /// A representation of a file at one moment.
@@ -53,6 +96,7 @@ impl Order {
 pub(super) struct Entry {
     pub(super) version: Version,
     pub(super) media_type: &'static str,
+    /// The tag without `W/`: what is compressed on the fly has the weak form of its file's tag.
     pub(super) etag: String,
     /// Fields of every answer about it: type, validators, cache-control, encoding, vary.
     pub(super) common: Bytes,
@@ -65,6 +109,16 @@ pub(super) struct Entry {
 pub(super) enum Content {
     Memory(Bytes),
     File(Arc<File>),
+}
+
+impl Content {
+    /// Bytes; `version` is the file's.
+    fn len(&self, version: &Version) -> u64 {
+        match self {
+            Content::Memory(bytes) => bytes.len() as u64,
+            Content::File(_) => version.size,
+        }
+    }
 }
 
 impl Entry {
@@ -109,27 +163,27 @@ pub(super) enum Loaded {
 }
 
 pub(super) enum Miss {
-    /// A disk would have to be waited for.
-    Wait,
+    Wait(Wait),
     Refused(Code),
+}
+
+/// What would have to be waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    Disk,
+    /// The file has to be compressed.
+    Encoder,
 }
 
 impl Rules {
     /// Finds the file for a path below the root, in the best coding.
-    pub(super) fn load(
-        &self,
-        folder: &Folder,
-        path: &[u8],
-        order: Order,
-        known: Option<Version>,
-        patience: Patience,
-    ) -> Result<Loaded, Miss> {
+    pub(super) fn load(&self, folder: &Folder, path: &[u8], search: Search) -> Result<Loaded, Miss> {
         let cache_control = self.settings.cache_control.as_deref();
         let is_folder = path.ends_with(b"/");
         // Normal paths have one slash at each end at most, "/" being both.
         let path = path.strip_prefix(b"/").unwrap_or(path);
         if !is_folder {
-            return self.load_file(folder, path, order, known, cache_control, patience);
+            return self.load_file(folder, path, search, cache_control);
         }
         let base = path.strip_suffix(b"/").unwrap_or(path);
         for index in &self.settings.index {
@@ -138,7 +192,7 @@ impl Rules {
                 name.push(b'/');
             }
             name.extend_from_slice(index.as_bytes());
-            match self.load_file(folder, &name, order, known, cache_control, patience) {
+            match self.load_file(folder, &name, search, cache_control) {
                 Err(Miss::Refused(Code::NotFound)) | Ok(Loaded::Folder) => {}
                 result => return result,
             }
@@ -148,68 +202,73 @@ impl Rules {
 
     /// The file that stands for every page. It must be asked for again each time: `cache_control` is meant for
     /// files whose names change with their content.
-    pub(super) fn load_fallback(
-        &self,
-        folder: &Folder,
-        order: Order,
-        known: Option<Version>,
-        patience: Patience,
-    ) -> Result<Loaded, Miss> {
+    pub(super) fn load_fallback(&self, folder: &Folder, search: Search) -> Result<Loaded, Miss> {
         let name = self.settings.fallback.as_deref().unwrap_or_default().trim_start_matches('/');
-        match self.load_file(folder, name.as_bytes(), order, known, Some("no-cache"), patience)? {
+        match self.load_file(folder, name.as_bytes(), search, Some("no-cache"))? {
             Loaded::Folder => Err(Miss::Refused(Code::NotFound)),
             loaded => Ok(loaded),
         }
     }
 
-    fn load_file(
-        &self,
-        folder: &Folder,
-        path: &[u8],
-        order: Order,
-        known: Option<Version>,
-        cache_control: Option<&str>,
-        patience: Patience,
-    ) -> Result<Loaded, Miss> {
-        let open = |path: &[u8]| folder.open_below(path, patience);
+    fn load_file(&self, folder: &Folder, path: &[u8], search: Search, cache_control: Option<&str>) -> Result<Loaded, Miss> {
+        let open = |path: &[u8]| folder.open_below(path, search.patience);
         let (mut file, mut version) = match open(path) {
             Ok(Opened::File(file, version)) => (file, version),
             Ok(Opened::Folder) => return Ok(Loaded::Folder),
             Err(errno) => return Err(miss(errno, folder, path)),
         };
         let modified_s = version.modified_s();
-        let mut chosen = None;
-        for encoding in order.0.into_iter().flatten() {
+        let mut coding = Coding::Plain;
+        for encoding in search.codings.on_disk.into_iter().flatten() {
             let sibling = [path, extension(encoding)].concat();
             match open(&sibling) {
                 // One that is older than its original was made from another original.
                 Ok(Opened::File(packed, packed_version)) if packed_version.modified_s() >= modified_s => {
                     (file, version) = (packed, packed_version);
-                    chosen = Some(encoding);
+                    coding = Coding::OnDisk(encoding);
                     break;
                 }
                 Ok(_) => {}
                 Err(errno) => match miss(errno, folder, &sibling) {
                     Miss::Refused(_) => {}
-                    Miss::Wait => return Err(Miss::Wait),
+                    Miss::Wait(wait) => return Err(Miss::Wait(wait)),
                 },
             }
         }
-        if known == Some(version) {
+        if search.known == Some(version) {
             return Ok(Loaded::Same);
         }
-        let content = match usize::try_from(version.size).ok().filter(|size| *size <= self.file_bytes_max) {
-            Some(size) => Content::Memory(read_whole(&file, size, patience)?),
-            None => Content::File(Arc::new(file)),
+        let size = usize::try_from(version.size).unwrap_or(usize::MAX);
+        let content = match search.codings.on_the_fly {
+            Some(encoding) if coding == Coding::Plain && self.compresses(path, version.size, cache_control) => {
+                if !search.may_compress {
+                    return Err(Miss::Wait(Wait::Encoder));
+                }
+                coding = Coding::OnTheFly(encoding);
+                Content::Memory(compressed(encoding, &read_whole(&file, size, search.patience)?)?)
+            }
+            _ if size <= self.file_bytes_max => Content::Memory(read_whole(&file, size, search.patience)?),
+            _ => Content::File(Arc::new(file)),
         };
-        Ok(Loaded::New(self.entry(path, version, chosen, content, cache_control)))
+        Ok(Loaded::New(self.entry(path, version, coding, content, cache_control)))
+    }
+
+    /// Whether clients that accept it get this file compressed on the fly.
+    fn compresses(&self, path: &[u8], size: u64, cache_control: Option<&str>) -> bool {
+        if !self.compression.enabled || size < self.compression.min_bytes.max(1) || size > self.compressed_file_bytes_max {
+            return false;
+        }
+        let own = [("content-type", media_type::of_name(path)), ("cache-control", cache_control.unwrap_or_default())];
+        let set = self.response_fields.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let fields = own.into_iter().chain(set).map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        compress::suits(&self.compression, fields)
     }
 
     pub(super) fn entry(
         &self,
         path: &[u8],
         version: Version,
-        encoding: Option<Encoding>,
+        coding: Coding,
         content: Content,
         cache_control: Option<&str>,
     ) -> Entry {
@@ -217,21 +276,27 @@ impl Rules {
         let media_type = media_type::of_name(path);
         let mut common = Vec::with_capacity(256);
         put(&mut common, "content-type", media_type);
-        put(&mut common, "etag", &etag);
+        let on_the_fly = matches!(coding, Coding::OnTheFly(_));
+        put(&mut common, "etag", &if on_the_fly { format!("W/{etag}") } else { etag.clone() });
         let modified = date::http_date(version.modified_s());
         put(&mut common, "last-modified", std::str::from_utf8(&modified).unwrap_or_default());
         if let Some(value) = cache_control {
             put(&mut common, "cache-control", value);
         }
-        if let Some(encoding) = encoding {
+        if let Coding::OnDisk(encoding) | Coding::OnTheFly(encoding) = coding {
             put(&mut common, "content-encoding", encoding_name(encoding));
         }
-        if encoding.is_some() || (self.settings.precompressed && media_type::compresses(media_type.as_bytes())) {
+        if coding != Coding::Plain
+            || (self.settings.precompressed && media_type::compresses(media_type.as_bytes()))
+            || self.compresses(path, version.size, cache_control)
+        {
             put(&mut common, "vary", "accept-encoding");
         }
         let mut full = common.clone();
-        put(&mut full, "accept-ranges", "bytes");
-        put(&mut full, "content-length", &version.size.to_string());
+        if !on_the_fly {
+            put(&mut full, "accept-ranges", "bytes");
+        }
+        put(&mut full, "content-length", &content.len(&version).to_string());
         Entry { version, media_type, etag, common: common.into(), full: full.into(), content }
     }
 
@@ -276,7 +341,7 @@ impl Rules {
 
 fn miss(errno: Errno, folder: &Folder, path: &[u8]) -> Miss {
     match errno {
-        Errno::AGAIN => Miss::Wait,
+        Errno::AGAIN => Miss::Wait(Wait::Disk),
         Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG | Errno::LOOP | Errno::XDEV | Errno::NXIO => {
             Miss::Refused(Code::NotFound)
         }
@@ -299,7 +364,7 @@ fn read_whole(file: &File, size: usize, patience: Patience) -> Result<Bytes, Mis
         let rest = &mut content[filled..];
         let read = match patience {
             Patience::None => match body::read_cached(file, filled as u64, rest) {
-                Ok(None) => return Err(Miss::Wait),
+                Ok(None) => return Err(Miss::Wait(Wait::Disk)),
                 Ok(Some(read)) => Ok(read),
                 Err(error) => Err(error),
             },
@@ -317,6 +382,13 @@ fn read_whole(file: &File, size: usize, patience: Patience) -> Result<Bytes, Mis
         }
     }
     Ok(content.into())
+}
+
+fn compressed(encoding: Encoding, plain: &[u8]) -> Result<Bytes, Miss> {
+    compress::whole(encoding, plain).map_err(|error| {
+        tracing::error!(%error, "cannot compress a static file");
+        Miss::Refused(Code::Internal)
+    })
 }
 
 /// A strong tag: changes with every write that changes modification time, size or file. Mixed, because inode

@@ -1,6 +1,8 @@
 use super::open::Opened;
+use super::representation::Coding;
 use super::*;
 use std::fs::File;
+use std::io::Read;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::SystemTime;
@@ -14,9 +16,15 @@ pub(super) fn entry_of(content: &[u8]) -> Entry {
     write(folder.path(), "x.txt", content, 0);
     let root = Folder::open(folder.path()).unwrap();
     let Ok(Opened::File(_, version)) = root.open_below(b"x.txt", Patience::Disk) else { panic!() };
-    let settings = settings(folder.path());
-    let rules = Rules { settings, boundary: String::new(), file_bytes_max: usize::MAX };
-    rules.entry(b"x.txt", version, None, Content::Memory(content.to_vec().into()), None)
+    let rules = Rules {
+        settings: settings(folder.path()),
+        boundary: String::new(),
+        file_bytes_max: usize::MAX,
+        compression: compression(),
+        compressed_file_bytes_max: 0,
+        response_fields: Vec::new(),
+    };
+    rules.entry(b"x.txt", version, Coding::Plain, Content::Memory(content.to_vec().into()), None)
 }
 
 fn write(folder: &Path, name: &str, content: impl AsRef<[u8]>, seconds_later: u64) {
@@ -37,6 +45,11 @@ fn settings(root: &Path) -> config::Static {
         precompressed: true,
         dotfiles: false,
     }
+}
+
+fn compression() -> config::Compression {
+    let encodings = vec![config::Encoding::Brotli, config::Encoding::Zstd, config::Encoding::Gzip];
+    config::Compression { enabled: true, encodings, min_bytes: 1000, types: vec!["model/*".into()] }
 }
 
 /// A folder of files and a root that serves it.
@@ -71,7 +84,7 @@ impl Site {
         let mut settings = settings(root);
         change(&mut settings);
         let store = Store::new(cache);
-        let root = store.root(&settings).unwrap();
+        let root = store.root(&settings, &compression(), &[]).unwrap();
         Site { folder, store, root, now: Instant::now() }
     }
 
@@ -92,7 +105,7 @@ impl Site {
                 Shown { status: code.status(), fields, body: String::new() }
             }
             Answer::Response(response) => {
-                let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
                 let fields: Vec<(String, String)> = response.fields().map(|(name, value)| (text(name), text(value))).collect();
                 let length = response.body.len();
                 let (mut body, mut reader) = (Vec::new(), response.body.into_reader());
@@ -100,7 +113,13 @@ impl Site {
                     body.extend_from_slice(&piece);
                 }
                 assert_eq!(body.len() as u64, length);
-                let shown = Shown { status: response.status, fields, body: text(&body) };
+                let mut shown = Shown { status: response.status, fields, body: text(&body) };
+                if !body.is_empty() && shown.field("content-encoding") == "gzip" && body != b"gzip" {
+                    let mut unpacked = String::new();
+                    flate2::read::GzDecoder::new(&body[..]).read_to_string(&mut unpacked).unwrap();
+                    assert!(body.len() < unpacked.len());
+                    shown.body = unpacked;
+                }
                 if method == "GET" && shown.status != 304 {
                     assert_eq!(shown.field("content-length"), length.to_string());
                 }
@@ -234,6 +253,115 @@ async fn precompressed_files_go_to_those_who_accept_them() {
     let site = Site::new(|settings| settings.precompressed = false);
     let shown = site.ask("GET", "/assets/app.js", &[("accept-encoding", "br")]).await;
     assert_eq!((shown.brief(), shown.field("vary")), ((200, SCRIPT), ""));
+}
+
+/// A text of some kilobytes.
+fn text(line: &str) -> String {
+    format!("{line}\n").repeat(500)
+}
+
+const GZIP: (&str, &str) = ("accept-encoding", "gzip");
+
+#[tokio::test]
+async fn what_lies_there_plain_is_compressed_on_the_fly() {
+    let site = Site::new(|settings| settings.fallback = Some("page.html".into()));
+    for name in ["a.css", "page.html", "b.png", "c.obj"] {
+        write(site.folder.path(), name, text(name), 0);
+    }
+    let plain = site.get("/assets/a.css").await;
+    assert_eq!((plain.brief(), plain.field("vary")), ((200, &text("a.css")[..]), "accept-encoding"));
+    // The second time from memory.
+    for _ in 0..2 {
+        let shown = site.ask("GET", "/assets/a.css", &[GZIP]).await;
+        assert_eq!((shown.brief(), shown.field("content-encoding")), ((200, &text("a.css")[..]), "gzip"));
+        assert_eq!((shown.field("vary"), shown.field("accept-ranges")), ("accept-encoding", ""));
+        assert_eq!(shown.field("etag"), format!("W/{}", plain.field("etag")));
+        let head = site.ask("HEAD", "/assets/a.css", &[GZIP]).await;
+        assert_eq!((head.fields, head.body), (shown.fields, String::new()));
+    }
+    let favourite = site.ask("GET", "/assets/a.css", &[("accept-encoding", "gzip, br, zstd")]).await;
+    assert_eq!(favourite.field("content-encoding"), "br");
+    let fallback = site.ask("GET", "/assets/some/page", &[GZIP]).await;
+    assert_eq!((fallback.brief(), fallback.field("content-encoding")), ((200, &text("page.html")[..]), "gzip"));
+    for (name, encoding) in [("b.png", ""), ("empty.txt", ""), ("app.js", "gzip"), ("old.css", "")] {
+        let shown = site.ask("GET", &format!("/assets/{name}"), &[GZIP]).await;
+        assert_eq!((shown.status, shown.field("content-encoding")), (200, encoding), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn conditions_and_ranges_know_what_is_compressed_on_the_fly() {
+    let site = Site::new(|_| {});
+    write(site.folder.path(), "a.css", text("a"), 0);
+    let weak = site.ask("GET", "/assets/a.css", &[GZIP]).await.field("etag").to_owned();
+    let strong = weak.strip_prefix("W/").unwrap();
+    for tag in [&weak, strong] {
+        let shown = site.ask("GET", "/assets/a.css", &[GZIP, ("if-none-match", tag)]).await;
+        assert_eq!((shown.status, shown.field("etag"), shown.field("vary")), (304, &weak[..], "accept-encoding"));
+    }
+    // Parts, and what is compared strongly, are the file's own bytes.
+    let part = site.ask("GET", "/assets/a.css", &[GZIP, ("range", "bytes=2-3")]).await;
+    assert_eq!((part.brief(), part.field("content-encoding"), part.field("etag")), ((206, "a\n"), "", strong));
+    let whole = site.ask("GET", "/assets/a.css", &[GZIP, ("range", "bytes=0-"), ("if-range", &weak)]).await;
+    assert_eq!((whole.status, whole.field("content-encoding")), (200, ""));
+    for (tag, status) in [(strong, 200), (&weak, 412)] {
+        assert_eq!(site.ask("GET", "/assets/a.css", &[GZIP, ("if-match", tag)]).await.status, status);
+    }
+}
+
+#[tokio::test]
+async fn what_may_not_be_compressed_or_would_not_stay_in_memory_is_left() {
+    let encoding = async |site: &Site, len: usize| {
+        write(site.folder.path(), "a.css", "x".repeat(len), 0);
+        site.ask("GET", "/assets/a.css", &[GZIP]).await.field("content-encoding").to_owned()
+    };
+    let site = Site::new(|_| {});
+    assert_eq!(encoding(&site, 999).await, "");
+    let site = Site::new(|_| {});
+    assert_eq!(encoding(&site, (1 << 18) + 1).await, "");
+    // Larger than what is kept as it is.
+    let site = Site::new(|_| {});
+    assert_eq!(encoding(&site, 1 << 18).await, "gzip");
+    let site = Site::new(|settings| settings.cache_control = Some("no-transform".into()));
+    assert_eq!(encoding(&site, 5000).await, "");
+    for (compression, response_fields) in [
+        (config::Compression { enabled: false, ..compression() }, vec![]),
+        (compression(), vec![("Cache-Control".to_owned(), "no-transform".to_owned())]),
+        (compression(), vec![("content-type".to_owned(), "image/png".to_owned())]),
+    ] {
+        let mut site = Site::new(|_| {});
+        site.root = site.store.root(&settings(site.folder.path()), &compression, &response_fields).unwrap();
+        assert_eq!(encoding(&site, 5000).await, "", "{response_fields:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_is_compressed_once_until_it_changes() {
+    let mut site = Site::new(|_| {});
+    let large = (0..20_000).map(|n| format!("{n}\n")).collect::<String>();
+    write(site.folder.path(), "a.css", &large, 0);
+    let fields: [(&[u8], &[u8]); 1] = [(b"accept-encoding", b"gzip")];
+    let request = |now| Request { method: b"GET", path: b"/assets/a.css", query: None, fields: &fields, now };
+    let bytes = |answer| match answer {
+        Answer::Response(Response { body: Body::Bytes(bytes), .. }) => bytes,
+        other => panic!("{other:?}"),
+    };
+    assert!(site.root.get_now(&request(site.now)).is_none(), "compressed on the front thread");
+    // All at once: one compresses, the others get its bytes.
+    let together = request(site.now);
+    let (first, second, third) = tokio::join!(site.root.get(&together), site.root.get(&together), site.root.get(&together));
+    let first = bytes(first);
+    assert!(first.len() < large.len() / 2);
+    for other in [second, third] {
+        assert_eq!(bytes(other).as_ptr(), first.as_ptr());
+    }
+    site.now += Duration::from_secs(2);
+    let unchanged = bytes(site.root.get_now(&request(site.now)).expect("a hit"));
+    assert_eq!(unchanged.as_ptr(), first.as_ptr());
+    write(site.folder.path(), "a.css", &large, 1);
+    site.now += Duration::from_secs(2);
+    assert!(site.root.get_now(&request(site.now)).is_none());
+    assert_ne!(bytes(site.root.get(&request(site.now)).await).as_ptr(), first.as_ptr());
 }
 
 #[tokio::test]
@@ -380,7 +508,7 @@ async fn roots_share_memory_without_mixing_files_and_leave_none_behind() {
     let site = Site::new(|_| {});
     let other = tempfile::tempdir().unwrap();
     write(other.path(), "app.js", "other", 0);
-    let second = site.store.root(&settings(other.path())).unwrap();
+    let second = site.store.root(&settings(other.path()), &compression(), &[]).unwrap();
     let shown = site.get("/assets/app.js").await;
     let request = Request { method: b"GET", path: b"/assets/app.js", query: None, fields: &[], now: site.now };
     let Answer::Response(response) = second.get(&request).await else { panic!() };
@@ -395,10 +523,11 @@ async fn roots_share_memory_without_mixing_files_and_leave_none_behind() {
 #[test]
 fn a_root_that_cannot_be_served_says_so() {
     let store = Store::new(&config::StaticCache { bytes_max: 0, file_bytes_max: 0, revalidate: Duration::from_secs(1) });
-    let error = store.root(&settings(Path::new("/nonexistent/public"))).unwrap_err();
+    let root = |settings: &config::Static| store.root(settings, &compression(), &[]);
+    let error = root(&settings(Path::new("/nonexistent/public"))).unwrap_err();
     assert!(error.to_string().contains("/nonexistent/public"), "{error}");
     let folder = tempfile::tempdir().unwrap();
     let mut bad = settings(folder.path());
     bad.cache_control = Some("a\r\nb: c".into());
-    assert!(store.root(&bad).unwrap_err().to_string().contains("cache_control"));
+    assert!(root(&bad).unwrap_err().to_string().contains("cache_control"));
 }
