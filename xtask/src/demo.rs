@@ -29,7 +29,8 @@ In a few seconds, try:
 
   1. open http://{address}/ and draw a digit
   2. curl http://{address}/api/health                  Python's answer, through the same port
-  3. {} status    names the workers: kill -9 one, and the page stays, and it comes back
+  3. {} status --listen {address}
+     names the workers: kill -9 one, and the page stays, and it comes back
 
 Ctrl-C stops it.
 ",

@@ -180,10 +180,7 @@ impl Wanted {
         Ok(Wanted {
             pid: arguments.pid,
             config: config.map(|path| path.components().collect()),
-            listen: arguments
-                .listen
-                .as_ref()
-                .map(|text| text.strip_prefix("localhost:").map_or(text.clone(), |port| format!("127.0.0.1:{port}"))),
+            listen: arguments.listen.as_deref().map(address).transpose()?,
         })
     }
 
@@ -201,6 +198,17 @@ impl Wanted {
             && same(self.config.as_deref().and_then(Path::to_str), &status["config"])
             && self.listen.as_deref().is_none_or(listens)
     }
+}
+
+/// An address as `serve` takes it, or copied from what `serve` or `status` print, as [`Status`] has it but for the scheme.
+fn address(text: &str) -> Result<String, Stop> {
+    let usage = |error: String| Stop::Usage(format!("--listen: {error}"));
+    let folder = std::env::current_dir().map_err(|error| usage(error.to_string()))?;
+    let text = text.trim_start_matches("https://").trim_start_matches("http://").trim_end_matches('/');
+    Ok(match config::parse_listen(text, &folder).map_err(usage)? {
+        Listen::Tcp(address) => address.to_string(),
+        unix => url(&unix, false),
+    })
 }
 
 /// Of several servers, the one that the current folder's file configures, if there is one.

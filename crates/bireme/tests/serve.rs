@@ -186,7 +186,11 @@ fn status_tells_running_servers_apart() {
     let said = String::from_utf8_lossy(&elsewhere.stderr).into_owned();
     assert!(said.starts_with("several servers are running; say which"), "{said}");
     let pid = second.child.id().to_string();
-    for meant in [["--pid", &pid], ["--listen", &second.address]] {
+    let port = second.address.rsplit(':').next().unwrap();
+    let (by_name, by_url) = (format!("localhost:{port}"), format!("http://{}/", second.address));
+    for meant in
+        [["--pid", &pid], ["--listen", &second.address], ["--listen", port], ["--listen", &by_name], ["--listen", &by_url]]
+    {
         let said = stdout(&project.run(&["status", meant[0], meant[1]]));
         assert!(said.contains(&format!("process {pid},")), "{said}");
     }

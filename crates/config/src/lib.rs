@@ -25,3 +25,4 @@ pub use resolve::{File, Flag, Flags, Resolved, Sources, resolve};
 pub use schema::{reference, schema};
 pub use settings::*;
 pub use show::{Shown, show};
+pub use units::listen as parse_listen;

@@ -82,7 +82,10 @@ pub(crate) fn show_bytes(value: u64) -> String {
 
 /// `127.0.0.1:8000`, `[::1]:0`, `localhost:8000`, `:8000` (every IPv4 address), `8000` (loopback) or `unix:PATH`,
 /// the path relative to `folder`.
-pub(crate) fn listen(text: &str, folder: &Path) -> Result<Listen, String> {
+///
+/// # Errors
+/// What is wrong with the text, and what to write instead.
+pub fn listen(text: &str, folder: &Path) -> Result<Listen, String> {
     if let Some(path) = text.strip_prefix("unix:") {
         if path.is_empty() {
             return Err("\"unix:\" is followed by the path of a socket, such as \"unix:/run/app.sock\"".to_owned());
