@@ -59,16 +59,28 @@ def declaration(files, path):
 
 
 def modules(path):
-    """Literals in calls of `bireme.node`, under whatever name the file imports it."""
+    """Literals in calls of `bireme.node`, under whatever name the file imports it, be it within a function."""
     try:
-        module = Module(path)
+        nodes = list(ast.walk(Module(path).tree))
     except (SyntaxError, OSError, ValueError, RecursionError):
         return
-    for node in ast.walk(module.tree):
-        if isinstance(node, ast.Call) and module.dotted(node.func) == "bireme.node" and node.args:
-            name = node.args[0]
-            if isinstance(name, ast.Constant) and isinstance(name.value, str):
-                yield {"file": path, "line": node.lineno, "name": name.value}
+    imported = [(node, name) for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom)) for name in node.names]
+    packages = {name.asname or name.name for node, name in imported if isinstance(node, ast.Import) and name.name == "bireme"}
+    functions = {
+        name.asname or name.name
+        for node, name in imported
+        if isinstance(node, ast.ImportFrom) and (node.level, node.module, name.name) == (0, "bireme", "node")
+    }
+    for node in nodes:
+        if not isinstance(node, ast.Call) or not node.args:
+            continue
+        called, name = node.func, node.args[0]
+        if isinstance(called, ast.Attribute):
+            is_node = called.attr == "node" and isinstance(called.value, ast.Name) and called.value.id in packages
+        else:
+            is_node = isinstance(called, ast.Name) and called.id in functions
+        if is_node and isinstance(name, ast.Constant) and isinstance(name.value, str):
+            yield {"file": path, "line": node.lineno, "name": name.value}
 
 
 def main():
