@@ -44,7 +44,7 @@ def typed(tmp_path_factory) -> Path:
 
 def mistakes(folder: Path, ending: str) -> set[tuple[str, int]]:
     """Files and lines that are marked as wrong."""
-    files = sorted(folder.glob(f"wrong*.{ending}"))
+    files = sorted(folder.rglob(f"wrong*.{ending}"))
     found = {(file.name, at) for file in files for at, line in enumerate(file.read_text().splitlines(), 1) if re.search(r"(//|#) wrong$", line)}
     assert found
     return found
@@ -54,12 +54,12 @@ def typescript(folder: Path) -> set[tuple[str, int]]:
     """Where `tsc --strict` finds mistakes."""
     tsc = ["node", TOOLS / "typescript/bin/tsc", "--pretty", "false", "-p", "."]
     result = subprocess.run(tsc, cwd=folder, capture_output=True, text=True, timeout=300)
-    return {(name, int(line)) for name, line in re.findall(r"^(\S+)\((\d+),", result.stdout, re.M)}
+    return {(Path(name).name, int(line)) for name, line in re.findall(r"^(\S+)\((\d+),", result.stdout, re.M)}
 
 
-def pyright(folder: Path) -> set[tuple[str, int]]:
+def pyright(folder: Path, venv: Path = VENV) -> set[tuple[str, int]]:
     """Where pyright finds mistakes."""
-    command = ["node", TOOLS / "pyright/index.js", "--outputjson", "--pythonpath", VENV / "bin/python", "-p", "."]
+    command = ["node", TOOLS / "pyright/index.js", "--outputjson", "--pythonpath", venv / "bin/python", "-p", "."]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
     found = [one for one in json.loads(result.stdout)["generalDiagnostics"] if one["severity"] == "error"]
     return {(Path(one["file"]).name, one["range"]["start"]["line"] + 1) for one in found}
@@ -85,6 +85,40 @@ def test_pyright(typed):
 
 def test_mypy(typed):
     assert mypy(typed) == mistakes(typed, "py")
+
+
+# The chat's handlers have no types that say what is within a message, so parameters may be of any type there.
+EXAMPLES = {"digits": {}, "chat": {"noImplicitAny": False}}
+WRONG = {
+    "digits": {
+        "web/wrong.js": "const { read } = require('../ml/app.py');\nread({ strokes: 'a line' }); // wrong\nread({ stroke: [] }); // wrong\n",
+        "ml/wrong.py": (
+            "from bireme import node\n\nasync def main() -> None:\n"
+            '    await node("../web/card.js").card({"digit": "5", "samples": 1, "rows": []})  # wrong\n'
+            '    print((await node("../web/card.js").card(digit=5, samples=1, rows=[])).nothing)  # wrong\n'
+        ),
+    },
+    "chat": {
+        "web/wrong.mjs": "import { after, post } from '../ml/chat.py';\npost('room', 'id', 'Ann', 5); // wrong\nafter.with({ kwargs: { rom: 'a' } }); // wrong\n",
+    },
+}
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_the_examples(tmp_path, example):
+    source = APPS.parents[2] / "examples" / example
+    folder = tmp_path / example
+    shutil.copytree(source, folder, ignore=shutil.ignore_patterns("node_modules", ".venv", "__pycache__", "public", "*.sqlite*"))
+    shutil.copy(APPS / "types/examples/ambient.d.ts", folder)
+    compiler = json.loads((APPS / "types/project/tsconfig.json").read_text())["compilerOptions"] | {"checkJs": True} | EXAMPLES[example]
+    (folder / "tsconfig.json").write_text(json.dumps({"compilerOptions": compiler, "include": ["web", "*.d.ts"]}))
+    (folder / "pyrightconfig.json").write_text('{ "include": ["ml"], "typeCheckingMode": "standard" }')
+    assert bireme(folder).returncode == 0
+    for name, text in WRONG[example].items():
+        (folder / name).write_text(text)
+    assert typescript(folder) == mistakes(folder, "*js")
+    python = any(name.endswith(".py") for name in WRONG[example])
+    assert pyright(folder, source / ".venv") == (mistakes(folder, "py") if python else set())
 
 
 NEW_SYNTAX = """

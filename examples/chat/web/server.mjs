@@ -112,7 +112,7 @@ export default {
         request = JSON.parse(data);
         await requests[request.type](ws, request);
       } catch (error) {
-        ws.send(JSON.stringify({ type: 'failed', id: request?.id, reason: error.message }));
+        ws.send(JSON.stringify({ type: 'failed', id: request?.id, reason: error instanceof Error ? error.message : String(error) }));
       }
     },
 

@@ -12,14 +12,20 @@ TILTS_DEGREES = (-12, 12)
 """Slants that people draw with and the data set has few of."""
 
 
+def data() -> tuple[np.ndarray, np.ndarray]:
+    """Return images of 8x8 pixels from 0 to 16, and the digit that each shows."""
+    samples, labels = load_digits(return_X_y=True)
+    return np.reshape(samples, (-1, 8, 8)), np.asarray(labels)
+
+
 def train() -> VotingClassifier:
     """Return a fitted classifier over flattened 8x8 images, with ``predict_proba``."""
-    digits = load_digits()
+    images, labels = data()
     tilted = [
-        np.clip(ndimage.rotate(digits.images, angle, axes=(2, 1), reshape=False, order=1), 0, 16)
+        np.clip(ndimage.rotate(images, angle, axes=(2, 1), reshape=False, order=1), 0, 16)
         for angle in TILTS_DEGREES
     ]
-    samples = np.concatenate([digits.images, *tilted]).reshape(-1, 64)
+    samples = np.concatenate([images, *tilted]).reshape(-1, 64)
     # Neighbours know drawings like one in the data set, trees generalise: together they are right more often.
     model = VotingClassifier(
         [
@@ -28,12 +34,12 @@ def train() -> VotingClassifier:
         ],
         voting="soft",
     )
-    return model.fit(samples, np.tile(digits.target, 1 + len(tilted)))
+    return model.fit(samples, np.tile(labels, 1 + len(tilted)))
 
 
 @cache
 def middle_of(digit: int) -> tuple[int, list[list[float]]]:
     """Return how many samples of a digit there are, and the mean of them as rows of ink from 0 to 1."""
-    digits = load_digits()
-    images = digits.images[digits.target == digit]
-    return len(images), (images.mean(axis=0) / 16).round(2).tolist()
+    images, labels = data()
+    chosen = images[labels == digit]
+    return len(chosen), (chosen.mean(axis=0) / 16).round(2).tolist()

@@ -4,6 +4,9 @@
 const { createElement: h } = require('react');
 const { renderToStaticMarkup } = require('react-dom/server');
 
+/** @typedef {{ digit: number, samples: number, rows: number[][] }} Middle Its rows of ink, from 0 to 1. */
+
+/** @param {Middle} middle */
 function Card({ digit, samples, rows }) {
   const size = rows.length;
   const cells = rows.flatMap((row, y) =>
@@ -13,4 +16,8 @@ function Card({ digit, samples, rows }) {
     h('figcaption', null, `The ${digit} that the model has learnt, from ${samples} samples`));
 }
 
+/**
+ * @param {Middle} props
+ * @returns {string}
+ */
 exports.card = (props) => renderToStaticMarkup(h(Card, props));

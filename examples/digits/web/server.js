@@ -47,12 +47,13 @@ app.get('/', (request, response) => {
 // What the page has drawn is read by a function of Python, called like one of JavaScript.
 app.post('/predict', express.json(), async (request, response) => {
   // Here and not above: under plain `node` the rest of this application runs without Bireme.
+  const { PythonError } = require('bireme');
   const { read } = require('../ml/app.py');
   try {
     response.json(await read({ strokes: request.body?.strokes }));
   } catch (error) {
     // What Python says of a drawing that it cannot read; anything else is Express's to report.
-    if (!['ValueError', 'ValidationError'].includes(error.type)) throw error;
+    if (!(error instanceof PythonError) || !['ValueError', 'ValidationError'].includes(error.type)) throw error;
     response.status(422).json({ title: error.message });
   }
 });
