@@ -14,9 +14,9 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::document::Outcome as Answers;
-use crate::document::{Axis, Comparison, Criterion, Curve, Distribution, Equality, Launch, Series, Settings, Side, Unit};
+use crate::document::{Comparison, Distribution, Equality, Launch, Settings, Side};
 use crate::equality::{Answer, Comparer, Likeness};
-use crate::functions::QUANTILES;
+use crate::lines::{self, QUANTILES, Trace};
 use crate::routes::describe;
 use crate::server::{Server, ServerLauncher};
 use crate::statistics::change_points::warm_up;
@@ -25,8 +25,6 @@ use crate::statistics::{mean, median, quantile_sorted};
 use crate::subject::Subject;
 use crate::{Cancel, Outcome, Progress, Watch, measures, processes};
 
-/// Points kept of a launch's warm-up, to draw it.
-const TRACE_POINTS: usize = 200;
 /// Messages a launch below which its p99 rests on too few.
 const PERCENTILE_MESSAGES: usize = 10_000;
 
@@ -71,6 +69,7 @@ pub fn compare(broadcast: &Broadcast, settings: &Settings, cancel: &Cancel, watc
     )];
     let began = Instant::now();
     let stopped = all(broadcast, settings, &mut comparison, cancel, watch).err();
+    lines::distribution(&mut comparison, "Latency by quantile");
     measures::remark_warm_up(&mut comparison, "their second half was taken");
     let blocks = comparison.launches.len().max(1) as f64 / 4.0;
     measures::derive(&mut comparison, settings, began.elapsed().as_secs_f64() / blocks);
@@ -101,7 +100,6 @@ fn all(
     if comparison.equality.outcome == Answers::Different {
         return Ok(());
     }
-    let mut traces: Vec<(Which, Trace)> = Vec::new();
     for (block, order) in orders.iter().enumerate() {
         for (position, which) in order.iter().enumerate() {
             let name = &broadcast.subject.sides[which.index()].name;
@@ -111,11 +109,10 @@ fn all(
             launch.block = u32::try_from(block).unwrap_or(u32::MAX);
             launch.position = u32::try_from(position).unwrap_or(u32::MAX);
             launch.began_seconds = since;
+            lines::trace(comparison, &launch.side, "since the first message", &trace);
             comparison.launches.push(launch);
-            traces.push((*which, trace));
         }
     }
-    comparison.curves = curves(broadcast, &comparison.launches, &traces);
     Ok(())
 }
 
@@ -147,13 +144,6 @@ async fn compare_heard(
         comparer.add(&format!("message {}", index + 1), [&a, &b], [&c, &d]);
     }
     Ok(comparer.finish(broadcast.room.messages.len() as u64, 1, settings.confidence))
-}
-
-/// Seconds since the first message, and its latency, or the memory then.
-#[derive(Default)]
-struct Trace {
-    latency: Vec<(f64, f64)>,
-    memory: Vec<(f64, f64)>,
 }
 
 fn measure(
@@ -199,12 +189,9 @@ fn measure(
         count: steady.len() as u64,
         quantiles: QUANTILES.map(|quantile| (quantile, quantile_sorted(&steady, quantile))).to_vec(),
     };
-    let step = samples.len().div_ceil(TRACE_POINTS).max(1);
-    let thin = samples.chunks(step).map(|chunk| (chunk[0].0, median(&chunk.iter().map(|sample| sample.1).collect::<Vec<_>>())));
-    let trace = Trace { latency: thin.collect(), memory: sizes };
     let side = broadcast.subject.sides[which.index()].name.clone();
     let launch = Launch { side, block: 0, position: 0, began_seconds: 0.0, values, warm_up, latency: Some(latency), void: None };
-    Ok((launch, trace))
+    Ok((launch, Trace { latency: samples, memory: sizes }))
 }
 
 /// The sockets of a room.
@@ -290,52 +277,4 @@ impl Members {
         };
         tokio::time::timeout(self.timeout, next).await.map_err(|_| format!("member {index} heard nothing in time"))?
     }
-}
-
-fn curves(broadcast: &Broadcast, launches: &[Launch], traces: &[(Which, Trace)]) -> Vec<Curve> {
-    let seconds = |title: &str, logarithmic| Axis { title: title.to_owned(), unit: Unit::Seconds, logarithmic };
-    let even = |title: &str, unit| Axis { title: title.to_owned(), unit, logarithmic: false };
-    let curve = |id: &str, title: &str, criterion, x, y, series| Curve {
-        id: id.to_owned(),
-        title: title.to_owned(),
-        criterion,
-        x,
-        y,
-        series,
-        remark: None,
-    };
-    let mut distribution = Vec::new();
-    let (mut latency, mut memory) = (Vec::new(), Vec::new());
-    for which in [Which::Left, Which::Right] {
-        let side = &broadcast.subject.sides[which.index()].name;
-        let of_side = launches.iter().filter(|launch| launch.side == *side);
-        let all: Vec<&Distribution> = of_side.filter_map(|launch| launch.latency.as_ref()).collect();
-        if !all.is_empty() {
-            let at = |index: usize| median(&all.iter().map(|one| one.quantiles[index].1).collect::<Vec<_>>());
-            let points = QUANTILES.iter().enumerate().map(|(index, quantile)| (*quantile, at(index))).collect();
-            distribution.push(Series { side: side.clone(), label: String::new(), points });
-        }
-        for (number, (_, trace)) in traces.iter().filter(|trace| trace.0 == which).take(2).enumerate() {
-            let series = |points: &Vec<(f64, f64)>| Series {
-                side: side.clone(),
-                label: format!("launch {}", number + 1),
-                points: points.clone(),
-            };
-            latency.push(series(&trace.latency));
-            memory.push(series(&trace.memory));
-        }
-    }
-    let since = || seconds("since the first message", false);
-    vec![
-        curve(
-            "latency_distribution",
-            "Latency by quantile",
-            Criterion::Performance,
-            even("quantile", Unit::Ratio),
-            seconds("latency", true),
-            distribution,
-        ),
-        curve("warm_up", "Warm-up", Criterion::Performance, since(), seconds("latency", true), latency),
-        curve("memory_over_time", "Memory over time", Criterion::Memory, since(), even("memory", Unit::Bytes), memory),
-    ]
 }

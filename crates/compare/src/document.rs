@@ -495,6 +495,24 @@ pub struct Curve {
     pub remark: Option<String>,
 }
 
+impl Curve {
+    /// A curve without a remark.
+    pub fn new(id: &str, title: &str, criterion: Criterion, x: Axis, y: Axis, series: Vec<Series>) -> Curve {
+        Curve { id: id.to_owned(), title: title.to_owned(), criterion, x, y, series, remark: None }
+    }
+}
+
+impl Comparison {
+    /// The curve with the id of `otherwise`, which is added if there is none.
+    pub fn curve(&mut self, otherwise: Curve) -> &mut Curve {
+        let at = self.curves.iter().position(|curve| curve.id == otherwise.id).unwrap_or_else(|| {
+            self.curves.push(otherwise);
+            self.curves.len() - 1
+        });
+        &mut self.curves[at]
+    }
+}
+
 /// An axis.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Axis {
@@ -504,6 +522,18 @@ pub struct Axis {
     pub unit: Unit,
     /// Whether it reads better with logarithmic steps.
     pub logarithmic: bool,
+}
+
+impl Axis {
+    /// One of even steps.
+    pub fn even(title: &str, unit: Unit) -> Axis {
+        Axis { title: title.to_owned(), unit, logarithmic: false }
+    }
+
+    /// One that reads better with logarithmic steps.
+    pub fn logarithmic(title: &str, unit: Unit) -> Axis {
+        Axis { logarithmic: true, ..Axis::even(title, unit) }
+    }
 }
 
 /// A line.

@@ -12,6 +12,7 @@ pub mod equality;
 pub mod fairness;
 pub mod functions;
 pub mod limited;
+pub mod lines;
 pub mod load;
 pub mod machine;
 pub mod measures;

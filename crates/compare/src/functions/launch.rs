@@ -6,16 +6,13 @@ use std::time::{Duration, Instant};
 
 use super::runner::{Launcher, Runner};
 use crate::document::{Distribution, Launch};
+use crate::lines::{QUANTILES, Trace};
 use crate::statistics::change_points::warm_up;
 use crate::statistics::{mean, median, quantile_sorted};
 use crate::{Cancel, processes};
 
 /// Calls a launch, after warm-up, below which its p99 rests on too few.
 pub const PERCENTILE_CALLS: usize = 10_000;
-/// Quantiles kept of each launch.
-pub const QUANTILES: [f64; 13] = [0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 1.0];
-/// Points kept of a launch's warm-up, to draw it.
-const TRACE_POINTS: usize = 200;
 /// How often a rest looks whether it was cancelled.
 const CANCEL_POLL: Duration = Duration::from_millis(100);
 /// In flight when an asynchronous function's throughput is measured.
@@ -37,15 +34,6 @@ pub struct How {
     pub parse: bool,
     /// Calls in a sample.
     pub calls: u32,
-}
-
-/// What a launch looked like over time.
-#[derive(Clone, Debug, Default)]
-pub struct Trace {
-    /// Seconds since the first call, and latency.
-    pub latency: Vec<(f64, f64)>,
-    /// Seconds since the first call, and bytes.
-    pub memory: Vec<(f64, f64)>,
 }
 
 /// Measures one launch. `place` is the block and the position in it.
@@ -102,11 +90,6 @@ pub fn measure(
         }
     }
     values.insert("error_cost".to_owned(), runner.throw(THROWS, THROW_DEPTH)?);
-    let step = samples.len().div_ceil(TRACE_POINTS).max(1);
-    let trace = Trace {
-        latency: samples.chunks(step).map(|chunk| (chunk[0].0, median(&chunk.iter().map(|s| s.1).collect::<Vec<_>>()))).collect(),
-        memory: sizes,
-    };
     values.retain(|_, value| value.is_finite());
     let launch = Launch {
         side: launcher.name.clone(),
@@ -118,7 +101,7 @@ pub fn measure(
         latency: Some(latency),
         void: None,
     };
-    Ok((launch, trace))
+    Ok((launch, Trace { latency: samples, memory: sizes }))
 }
 
 fn part(failed: u64, all: u64) -> f64 {

@@ -7,16 +7,15 @@ pub mod runner;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::document::{Axis, Comparison, Criterion, Curve, Distribution, Launch, Outcome as Answers, Series, Settings, Unit};
+use crate::document::{Comparison, Launch, Outcome as Answers, Settings, Unit};
 use crate::equality::{Answer, Comparer, Likeness};
 use crate::statistics::order::{self, Which};
 use crate::statistics::{median, quantile};
 use crate::subject::Subject;
 use crate::table::quantity;
-use crate::{Cancel, Outcome, Progress, Watch, measures};
+use crate::{Cancel, Outcome, Progress, Watch, lines, measures};
 
-pub use launch::QUANTILES;
-use launch::{How, Trace};
+use launch::How;
 use runner::{Launcher, Runner};
 
 /// Shortest sample: the clock and the loop around a call then cost less than about one in a hundred.
@@ -93,7 +92,6 @@ struct Run<'a> {
     launches_took: Duration,
     comparison: Comparison,
     how: [How; 2],
-    traces: Vec<(Which, Trace)>,
 }
 
 impl<'a> Run<'a> {
@@ -111,7 +109,6 @@ impl<'a> Run<'a> {
             launches_took: Duration::ZERO,
             comparison,
             how: [How::default(); 2],
-            traces: Vec::new(),
         }
     }
 
@@ -123,7 +120,7 @@ impl<'a> Run<'a> {
         self.choose_samples()?;
         self.measuring_since = Instant::now();
         let measured = self.measure_blocks();
-        self.draw_curves();
+        lines::distribution(&mut self.comparison, "Latency by quantile");
         self.remark();
         measured?;
         self.measure_mix()?;
@@ -242,8 +239,8 @@ impl<'a> Run<'a> {
                 let how = self.how[which.index()];
                 let (mut launch, trace) = launch::measure(launcher, &self.functions.cases, how, seconds, place, self.cancel)?;
                 launch.began_seconds = since;
+                lines::trace(&mut self.comparison, &launch.side, "since the first call", &trace);
                 self.comparison.launches.push(launch);
-                self.traces.push((*which, trace));
                 self.launches_done += 1;
                 self.launches_took = self.measuring_since.elapsed();
             }
@@ -285,52 +282,6 @@ impl<'a> Run<'a> {
             }
         }
         Ok(())
-    }
-
-    fn draw_curves(&mut self) {
-        let names = [0, 1].map(|at| self.functions.subject.sides[at].name.clone());
-        let seconds = |title: &str, logarithmic| Axis { title: title.to_owned(), unit: Unit::Seconds, logarithmic };
-        let mut distribution = Vec::new();
-        for name in &names {
-            let of_side = self.comparison.launches.iter().filter(|launch| launch.side == *name);
-            let all: Vec<&Distribution> = of_side.filter_map(|launch| launch.latency.as_ref()).collect();
-            let at = |index: usize| median(&all.iter().map(|one| one.quantiles[index].1).collect::<Vec<_>>());
-            if !all.is_empty() {
-                let points = QUANTILES.iter().enumerate().map(|(index, quantile)| (*quantile, at(index))).collect();
-                distribution.push(Series { side: name.clone(), label: String::new(), points });
-            }
-        }
-        let traced = |points: fn(&Trace) -> &Vec<(f64, f64)>| {
-            let mut series = Vec::new();
-            for (index, name) in names.iter().enumerate() {
-                let of_side = self.traces.iter().filter(|(which, _)| which.index() == index).take(3).enumerate();
-                series.extend(of_side.map(|(number, (_, trace))| Series {
-                    side: name.clone(),
-                    label: format!("launch {}", number + 1),
-                    points: points(trace).clone(),
-                }));
-            }
-            series
-        };
-        let curve = |id: &str, title: &str, criterion, x, y, series| Curve {
-            id: id.to_owned(),
-            title: title.to_owned(),
-            criterion,
-            x,
-            y,
-            series,
-            remark: None,
-        };
-        let warm_up = traced(|trace| &trace.latency);
-        let memory = traced(|trace| &trace.memory);
-        let quantiles = Axis { title: "quantile".to_owned(), unit: Unit::Ratio, logarithmic: false };
-        let bytes = Axis { title: "memory".to_owned(), unit: Unit::Bytes, logarithmic: false };
-        use Criterion::{Memory, Performance};
-        self.comparison.curves = vec![
-            curve("latency_distribution", "Latency by quantile", Performance, quantiles, seconds("latency", true), distribution),
-            curve("warm_up", "Warm-up", Performance, seconds("since the first call", false), seconds("latency", true), warm_up),
-            curve("memory_over_time", "Memory over time", Memory, seconds("since the first call", false), bytes, memory),
-        ];
     }
 
     fn remark(&mut self) {

@@ -4,60 +4,18 @@ use std::time::{Duration, Instant};
 
 use super::{Routes, launch};
 use crate::document::{Axis, Comparison, Criterion, Curve, Launch, Series, Settings, Unit};
-use crate::functions::QUANTILES;
 use crate::load::{self, Trial};
 use crate::server::Server;
 use crate::statistics::order::Which;
 use crate::statistics::{median, scalability};
 use crate::{Cancel, machine, measures, processes};
 
-/// Points kept of a line over time.
-const POINTS_MAX: usize = 200;
 /// Connections at which throughput is measured; six or more, for the scalability law.
 const CONCURRENCIES: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
 /// Cores below which scaling with them is not judged: the generator and the front need some of their own.
 const CORES_FOR_SCALING: u32 = 4;
 /// Connections that load the workers.
 const WORKERS_LOAD: usize = 32;
-
-/// Adds a launch's lines to `warm_up` and `memory_over_time`.
-pub fn trace(comparison: &mut Comparison, side: &str, trace: &launch::Trace) {
-    let seconds = |title: &str| axis(title, Unit::Seconds, false);
-    let since = "since the first request";
-    let thinned = |points: &[(f64, f64)]| {
-        let step = points.len().div_ceil(POINTS_MAX).max(1);
-        let typical = |chunk: &[(f64, f64)]| (chunk[0].0, median(&chunk.iter().map(|point| point.1).collect::<Vec<_>>()));
-        points.chunks(step).map(typical).collect::<Vec<_>>()
-    };
-    // A replay has no warm-up of its own: its requests are not alike.
-    let curves = [
-        ("warm_up", "Warm-up", Criterion::Performance, seconds("latency"), &trace.latency),
-        ("memory_over_time", "Memory over time", Criterion::Memory, axis("memory", Unit::Bytes, false), &trace.memory),
-    ];
-    for (id, title, criterion, y, points) in curves.into_iter().filter(|curve| !curve.4.is_empty()) {
-        let curve = curve(comparison, id, title, criterion, seconds(since), y);
-        let number = curve.series.iter().filter(|series| series.side == side).count();
-        curve.series.push(Series { side: side.to_owned(), label: format!("launch {}", number + 1), points: thinned(points) });
-    }
-}
-
-/// Latency by quantile; `when` says of which requests.
-pub fn distribution(comparison: &mut Comparison, when: &str) {
-    let launches = comparison.launches.clone();
-    let names: Vec<String> = comparison.sides.iter().map(|side| side.name.clone()).collect();
-    for name in &names {
-        let all: Vec<_> =
-            launches.iter().filter(|launch| launch.side == *name).filter_map(|launch| launch.latency.as_ref()).collect();
-        if !all.is_empty() {
-            let at = |index: usize| median(&all.iter().map(|one| one.quantiles[index].1).collect::<Vec<_>>());
-            let points = QUANTILES.iter().enumerate().map(|(index, quantile)| (*quantile, at(index))).collect();
-            let (x, y) = (axis("quantile", Unit::Ratio, false), axis("latency", Unit::Seconds, true));
-            let title = format!("Latency by quantile, {when}");
-            let curve = curve(comparison, "latency_distribution", &title, Criterion::Performance, x, y);
-            curve.series.push(Series { side: name.clone(), label: String::new(), points });
-        }
-    }
-}
 
 /// Latency against the rate.
 pub fn by_rate(comparison: &mut Comparison) {
@@ -78,9 +36,9 @@ pub fn by_rate(comparison: &mut Comparison) {
         if points.len() < 2 {
             continue;
         }
-        let (x, y) = (axis("rate", Unit::PerSecond, false), axis("latency", Unit::Seconds, true));
-        let curve = curve(comparison, "latency_by_rate", "p50 latency against the rate", Criterion::Performance, x, y);
-        curve.series.push(Series { side: name.clone(), label: "p50".to_owned(), points });
+        let (x, y) = (Axis::even("rate", Unit::PerSecond), Axis::logarithmic("latency", Unit::Seconds));
+        let curve = Curve::new("latency_by_rate", "p50 latency against the rate", Criterion::Performance, x, y, Vec::new());
+        comparison.curve(curve).series.push(Series { side: name.clone(), label: "p50".to_owned(), points });
     }
 }
 
@@ -101,13 +59,13 @@ pub fn concurrency(
     }
     let side = &routes.subject.sides[which.index()].name;
     let law = format!("{side}: {}", scalability::sentence(&throughput, "connections"));
-    let x = || axis("connections", Unit::Count, true);
+    let x = || Axis::logarithmic("connections", Unit::Count);
     let lines = [
-        ("throughput_by_concurrency", "Throughput against concurrency", axis("throughput", Unit::PerSecond, false), throughput),
-        ("latency_by_concurrency", "p50 latency against concurrency", axis("latency", Unit::Seconds, true), latency),
+        ("throughput_by_concurrency", "Throughput against concurrency", Axis::even("throughput", Unit::PerSecond), throughput),
+        ("latency_by_concurrency", "p50 latency against concurrency", Axis::logarithmic("latency", Unit::Seconds), latency),
     ];
     for (id, title, y, points) in lines {
-        let curve = curve(comparison, id, title, Criterion::Scalability, x(), y);
+        let curve = comparison.curve(Curve::new(id, title, Criterion::Scalability, x(), y, Vec::new()));
         curve.series.push(Series { side: side.clone(), label: "closed loop".to_owned(), points });
         if id.starts_with("throughput") {
             let remarks = curve.remark.take().into_iter().chain([law.clone()]);
@@ -138,11 +96,17 @@ pub fn workers(routes: &Routes, settings: &Settings, comparison: &mut Comparison
         let side = &routes.subject.sides[which.index()].name;
         let remark = workers_remark(cores, side, &throughput);
         let lines = [
-            ("throughput_by_workers", "Throughput against workers", axis("throughput", Unit::PerSecond, false), throughput),
-            ("latency_by_workers", "p50 latency against workers, 32 connections", axis("latency", Unit::Seconds, true), latency),
+            ("throughput_by_workers", "Throughput against workers", Axis::even("throughput", Unit::PerSecond), throughput),
+            (
+                "latency_by_workers",
+                "p50 latency against workers, 32 connections",
+                Axis::logarithmic("latency", Unit::Seconds),
+                latency,
+            ),
         ];
         for (id, title, y, points) in lines {
-            let curve = curve(comparison, id, title, Criterion::Scalability, axis("workers", Unit::Count, false), y);
+            let x = Axis::even("workers", Unit::Count);
+            let curve = comparison.curve(Curve::new(id, title, Criterion::Scalability, x, y, Vec::new()));
             curve.series.push(Series { side: side.clone(), label: String::new(), points });
             if id.starts_with("throughput") {
                 // What holds for both is said once.
@@ -216,18 +180,4 @@ fn closed(routes: &Routes, settings: &Settings, connections: usize) -> Trial {
         timeout: routes.timeout,
         seed: settings.seed,
     }
-}
-
-fn axis(title: &str, unit: Unit, logarithmic: bool) -> Axis {
-    Axis { title: title.to_owned(), unit, logarithmic }
-}
-
-/// The curve of this name; made if it is not there.
-fn curve<'a>(comparison: &'a mut Comparison, id: &str, title: &str, criterion: Criterion, x: Axis, y: Axis) -> &'a mut Curve {
-    let at = comparison.curves.iter().position(|curve| curve.id == id).unwrap_or_else(|| {
-        let (id, title) = (id.to_owned(), title.to_owned());
-        comparison.curves.push(Curve { id, title, criterion, x, y, series: Vec::new(), remark: None });
-        comparison.curves.len() - 1
-    });
-    &mut comparison.curves[at]
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Routes, ServiceLevel, answers, connections, steady_and_peak};
 use crate::document::{Distribution, Effort, Launch, Settings};
-use crate::functions::QUANTILES;
+use crate::lines::{QUANTILES, Trace};
 use crate::load::{self, Measured, Trial, null::Ceiling};
 use crate::measures::{key, key_at_least};
 use crate::server::Server;
@@ -49,12 +49,6 @@ pub struct MeasuredLaunch {
     pub trace: Trace,
     /// Why trials count for nothing.
     pub void: Vec<String>,
-}
-
-#[derive(Clone, Debug, Default)]
-pub struct Trace {
-    pub latency: Vec<(f64, f64)>,
-    pub memory: Vec<(f64, f64)>,
 }
 
 /// A found capacity.

@@ -21,7 +21,7 @@ use crate::statistics::order::{self, Which};
 use crate::statistics::verdict::short;
 use crate::statistics::{median, quantile};
 use crate::subject::Subject;
-use crate::{Cancel, Outcome, Progress, Watch, measures};
+use crate::{Cancel, Outcome, Progress, Watch, lines, measures};
 
 pub use answers::{describe, of_parts};
 pub use errors::{Expected, Injection, Injections};
@@ -177,15 +177,13 @@ impl Run<'_> {
                 let began_seconds = self.began.elapsed().as_secs_f64();
                 let measured =
                     launch::measure(self.routes, *which, &rates[which.index()], self.settings, self.launches_done, self.cancel)?;
+                lines::trace(&mut self.comparison, &measured.launch.side, "since the first request", &measured.trace);
                 self.comparison.launches.push(Launch {
                     block: u32::try_from(block).unwrap_or(u32::MAX),
                     position: u32::try_from(position).unwrap_or(u32::MAX),
                     began_seconds,
                     ..measured.launch
                 });
-                if block == 0 {
-                    curves::trace(&mut self.comparison, &self.routes.subject.sides[which.index()].name, &measured.trace);
-                }
                 for why in measured.void {
                     let remark = format!("{}, block {}: {why}; that trial is void", self.name(*which), block + 1);
                     self.comparison.remarks.push(remark);
@@ -213,7 +211,7 @@ impl Run<'_> {
     }
 
     fn draw_curves(&mut self) -> Result<(), String> {
-        curves::distribution(&mut self.comparison, "at 70% of each one's own capacity");
+        lines::distribution(&mut self.comparison, "Latency by quantile, at 70% of each one's own capacity");
         curves::by_rate(&mut self.comparison);
         for which in [Which::Left, Which::Right] {
             self.say(&format!("throughput against concurrency, {}", self.name(which)), 1.0);

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::launch::Trace;
 use super::rebind::Session;
-use super::{Routes, Run, answers, curves, launch, steady_and_peak};
+use super::{Routes, Run, answers, launch, steady_and_peak};
 use crate::document::{Distribution, Launch, Outcome as Answers};
 use crate::equality::{Answer, Comparer};
-use crate::functions::QUANTILES;
+use crate::lines::{self, QUANTILES, Trace};
 use crate::requests::Entry;
 use crate::statistics::order::{self, Which};
 use crate::statistics::quantile;
@@ -51,15 +50,13 @@ impl Run<'_> {
                 self.say(&format!("block {} of {}, {}", block + 1, orders.len(), self.name(*which)), done);
                 let began_seconds = self.began.elapsed().as_secs_f64();
                 let (launch, trace) = measure(self.routes, *which, recording, self.cancel)?;
-                if block == 0 {
-                    curves::trace(&mut self.comparison, &self.routes.subject.sides[which.index()].name, &trace);
-                }
+                lines::trace(&mut self.comparison, &launch.side, "since the first request", &trace);
                 let (block, position) = (u32::try_from(block).unwrap_or(u32::MAX), u32::try_from(position).unwrap_or(u32::MAX));
                 self.comparison.launches.push(Launch { block, position, began_seconds, ..launch });
                 self.launched();
             }
         }
-        curves::distribution(&mut self.comparison, "as replayed");
+        lines::distribution(&mut self.comparison, "Latency by quantile, as replayed");
         self.comparison.remarks.push(format!(
             "replayed: {} requests of {} sessions, {}; latency counts from when a session would have sent, or had the answer before",
             recording.entries.len(),
