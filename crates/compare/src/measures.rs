@@ -1,11 +1,11 @@
 //! From launches to measures: one summary for each side, the ratio over blocks, the verdict. Pure.
 
 use crate::document::{
-    Better, Comparison, Criterion, Launch, Measure, Outcome, Settings, Summary, Unit, VerdictKind, WarmUp, WarmUpClass,
+    Better, Comparison, Criterion, Effort, Launch, Measure, Outcome, Settings, Summary, Unit, VerdictKind, WarmUp, WarmUpClass,
 };
 use crate::statistics::effect::Blocks;
 use crate::statistics::order::Which;
-use crate::statistics::verdict::{Rules, judge, without_winner};
+use crate::statistics::verdict::{BLOCKS_MIN, Rules, judge, without_winner};
 use crate::statistics::{median, quantile};
 use crate::table::quantity;
 
@@ -64,6 +64,12 @@ pub fn key_after(rest_seconds: f64) -> String {
     key("memory_after", &format!("{rest_seconds} s of rest"))
 }
 
+/// How often what is too slow for every block is measured, each time in a launch of either side. Two such rounds make a block, which has
+/// two launches of each side; only a thorough run has enough of them for a verdict.
+pub fn rounds(effort: Effort) -> u32 {
+    if effort == Effort::Thorough { 2 * BLOCKS_MIN } else { 1 }
+}
+
 /// Computes a comparison's measures from its launches, judged by its answers.
 pub fn derive(comparison: &mut Comparison, settings: &Settings, block_seconds: f64) {
     let [left, right] = &comparison.sides[..] else { return };
@@ -75,6 +81,10 @@ pub fn derive(comparison: &mut Comparison, settings: &Settings, block_seconds: f
             conditions.push(condition);
         }
     }
+    // By rising rate; those that name none, such as a part of each side's own capacity, come after.
+    let rate =
+        |condition: &str| condition.split_once(" requests/s").and_then(|(rate, _)| rate.parse().ok()).unwrap_or(f64::INFINITY);
+    conditions.sort_by(|a, b| rate(a).total_cmp(&rate(b)));
     let mut measures = Vec::new();
     for kind in &KINDS {
         for condition in &conditions {
@@ -85,9 +95,6 @@ pub fn derive(comparison: &mut Comparison, settings: &Settings, block_seconds: f
         for measure in &mut measures {
             measure.verdict = without_winner(VerdictKind::AnswersDiffer, "no verdict: the answers differ");
         }
-    }
-    for measure in measures.iter_mut().filter(|measure| measure.left.at_least && measure.right.at_least) {
-        measure.verdict = without_winner(VerdictKind::Void, "no verdict: the load generator was the limit of both");
     }
     let rules = Rules {
         names: names.map(|name| spoken(&name)),

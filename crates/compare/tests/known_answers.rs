@@ -150,6 +150,51 @@ fn a_difference_beneath_the_noise_says_how_much_more_it_takes() {
 }
 
 #[test]
+fn below_six_blocks_nothing_is_concluded_and_what_is_missing_is_said() {
+    for count in 3..6 {
+        let mut one = [measure(&blocks(1, 3.0, 0.01, count), 1)];
+        judged(&mut one);
+        let verdict = &one[0].verdict;
+        assert_eq!((verdict.kind, verdict.blocks_more), (VerdictKind::Inconclusive, Some(6 - count)), "{verdict:?}");
+    }
+    let mut one = [measure(&blocks(1, 3.0, 0.01, 3), 1)];
+    judged(&mut one);
+    assert_eq!(one[0].verdict.sentence, "inconclusive: about 3 more blocks (5 min)");
+    let mut none = [Measure { ratio: None, ..one[0].clone() }];
+    judged(&mut none);
+    assert_eq!(none[0].verdict.sentence, "inconclusive: too few blocks in which each launch has a value");
+}
+
+#[test]
+fn more_criteria_ask_for_more_blocks() {
+    let few = blocks(11, 1.15, 0.15, 6);
+    let alone = &mut [measure(&few, 11)];
+    assert_eq!(judged(alone), [VerdictKind::Inconclusive]);
+    let mut all: Vec<Measure> = (0..12).map(|_| measure(&few, 11)).collect();
+    judged(&mut all);
+    let more = |measure: &Measure| measure.verdict.blocks_more.unwrap();
+    assert!(more(&all[0]) > more(&alone[0]), "{} and {}", more(&all[0]), more(&alone[0]));
+}
+
+#[test]
+fn a_value_known_only_from_below_may_win_and_nothing_else() {
+    // Right's throughput is `ratio` times left's; `limited` are the sides of which the generator was the limit.
+    let said = |ratio: f64, limited: [bool; 2]| {
+        let mut one = measure(&blocks(1, ratio, 0.01, 10), 1);
+        (one.better, one.title) = (Better::More, "capacity".to_owned());
+        (one.left.at_least, one.right.at_least) = limited.into();
+        let mut one = [one];
+        judged(&mut one);
+        one[0].verdict.sentence.clone()
+    };
+    assert!(said(3.1, [false, true]).starts_with("Python ≥ 3.1× ["), "{}", said(3.1, [false, true]));
+    assert_eq!(said(3.1, [true, false]), "no verdict: the load generator was the limit of Node");
+    assert_eq!(said(1.0, [true, false]), "no verdict: the load generator was the limit of Node");
+    assert_eq!(said(3.1, [true, true]), "no verdict: the load generator was the limit of both");
+    assert!(said(1.0, [false, false]).starts_with("equal within ±5%"));
+}
+
+#[test]
 fn the_noise_band_is_that_of_identical_launches() {
     let quiet: Vec<f64> = (0..200).map(|seed| blocks(seed, 3.0, 0.01, 10).noise(0.95)).collect();
     let noisy: Vec<f64> = (0..200).map(|seed| blocks(seed, 3.0, 0.3, 10).noise(0.95)).collect();

@@ -255,8 +255,7 @@ impl<'a> Run<'a> {
             self.comparison.remarks.push("memory after a rest is not measured in a quick run; --rest asks for it".to_owned());
             return Ok(());
         };
-        let rounds = if self.settings.effort == crate::document::Effort::Thorough { 6 } else { 1 };
-        for round in 0..rounds {
+        for round in 0..measures::rounds(self.settings.effort) {
             self.say(&format!("resting for {rest_seconds} s"), 1.0);
             let seconds = self.settings.launch_seconds.min(5.0);
             let rested = launch::rest(
@@ -268,7 +267,6 @@ impl<'a> Run<'a> {
             )?;
             for (which, bytes) in [Which::Left, Which::Right].into_iter().zip(rested) {
                 let values = bytes.map(|bytes| (measures::key_after(rest_seconds), bytes as f64)).into_iter().collect();
-                // Two rounds make a block, as a block has two launches of each side.
                 self.comparison.launches.push(Launch {
                     side: self.functions.subject.sides[which.index()].name.clone(),
                     block: round / 2,

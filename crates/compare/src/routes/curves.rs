@@ -130,11 +130,12 @@ fn workers_remark(cores: u32, side: &str, points: &[(f64, f64)]) -> Option<Strin
     }
 }
 
-/// Memory some time after load, of a launch of each side side by side.
+/// Memory some time after load, of a launch of each side side by side, for the `round`th time.
 pub fn rest(
     routes: &Routes,
     settings: &Settings,
     rest_seconds: f64,
+    round: u32,
     comparison: &mut Comparison,
     cancel: &Cancel,
 ) -> Result<(), String> {
@@ -155,8 +156,8 @@ pub fn rest(
         let bytes = processes::memory(Server::pid(server));
         comparison.launches.push(Launch {
             side: routes.subject.sides[which.index()].name.clone(),
-            block: settings.blocks,
-            position: which.index() as u32,
+            block: settings.blocks + 1 + round / 2,
+            position: round % 2 * 2 + which.index() as u32,
             began_seconds: 0.0,
             values: bytes.map(|bytes| (measures::key_after(rest_seconds), bytes as f64)).into_iter().collect(),
             warm_up: None,

@@ -24,6 +24,7 @@ use crate::subject::Subject;
 use crate::{Cancel, Outcome, Progress, Watch, lines, measures};
 
 pub use answers::{describe, of_parts};
+use curves::closed_seconds;
 pub use errors::{Expected, Injection, Injections};
 use launch::Rates;
 pub use replay::Recording;
@@ -219,28 +220,25 @@ impl Run<'_> {
         }
         curves::workers(self.routes, self.settings, &mut self.comparison, self.cancel)?;
         if let Some(rest_seconds) = self.settings.rest_seconds {
-            self.say(&format!("resting for {rest_seconds} s"), 1.0);
-            curves::rest(self.routes, self.settings, rest_seconds, &mut self.comparison, self.cancel)?;
+            for round in 0..measures::rounds(self.settings.effort) {
+                self.say(&format!("resting for {rest_seconds} s"), 1.0);
+                curves::rest(self.routes, self.settings, rest_seconds, round, &mut self.comparison, self.cancel)?;
+            }
         }
         Ok(())
     }
 
-    /// Each limit is the outcome of several launches; two rounds make a block, as a block has two launches of each side.
+    /// Each limit is the outcome of several launches.
     fn measure_memory_limit(&mut self, rates: &[Rates; 2]) -> Result<(), String> {
-        let rounds = match self.settings.effort {
-            Effort::Quick => {
-                let remark =
-                    "the least memory limit is not measured in a quick run, nor is memory after a rest without --rest".to_owned();
-                self.comparison.remarks.push(remark);
-                return Ok(());
-            }
-            Effort::Default => 1,
-            Effort::Thorough => 6,
-        };
+        if self.settings.effort == Effort::Quick {
+            let remark = "the least memory limit is not measured in a quick run, nor is memory after a rest without --rest";
+            self.comparison.remarks.push(remark.to_owned());
+            return Ok(());
+        }
         // The same for both, and low enough that memory and not the processor is what may run short.
         let rate = rates[0].smaller * 0.5;
         let key = measures::key("memory_least", &format!("{} requests/s, {}", launch::rounded(rate), self.routes.service_level));
-        for round in 0..rounds {
+        for round in 0..measures::rounds(self.settings.effort) {
             for which in [Which::Left, Which::Right] {
                 self.say(&format!("searching the least memory limit of {}", self.name(which)), 1.0);
                 let began_seconds = self.began.elapsed().as_secs_f64();
@@ -307,14 +305,10 @@ impl Run<'_> {
 
 /// About what comes after the blocks takes: curves, rest, and memory limits.
 fn after_seconds(settings: &Settings) -> f64 {
-    let curves = 40.0 * curves::closed_seconds(settings);
-    let limits = 2.0 * least_memory::seconds(settings);
-    let rest = settings.rest_seconds.unwrap_or(0.0);
-    match settings.effort {
-        Effort::Quick => curves + rest,
-        Effort::Default => curves + rest + limits,
-        Effort::Thorough => curves + rest + 6.0 * limits,
-    }
+    let curves = 40.0 * closed_seconds(settings);
+    let limits = if settings.effort == Effort::Quick { 0.0 } else { 2.0 * least_memory::seconds(settings) };
+    let rest = settings.rest_seconds.map_or(0.0, |seconds| seconds + closed_seconds(settings));
+    curves + f64::from(measures::rounds(settings.effort)) * (rest + limits)
 }
 
 /// Up to what rate the side of less capacity is enough: the least that any launch of it carried.
@@ -327,16 +321,20 @@ fn rules(comparison: &mut Comparison, level: ServiceLevel) {
     let (Some(slower), Some(other)) = (comparison.sides.get(at), comparison.sides.get(1 - at)) else { return };
     let (slower, other, least) = (spoken(&slower.name), spoken(&other.name), summary.least);
     let faster = [&capacity.right, &capacity.left][at];
+    let least_of_both = least.min(faster.least);
     let rule = match capacity.verdict.kind {
         _ if summary.at_least => {
-            format!("both carry at least {least:.0} requests/s at {level}; beyond that the load generator was the limit")
+            format!("both carry at least {least_of_both:.0} requests/s at {level}; beyond that the load generator was the limit")
         }
         VerdictKind::Better | VerdictKind::BetterSizeUncertain => {
             let sign = if faster.at_least { "at least " } else { "" };
-            let times = short(faster.median / summary.median);
-            format!("{slower} is enough below {least:.0} requests/s at {level}; {other} carries {sign}{times}× that")
+            let times = match (capacity.verdict.kind, capacity.verdict.factor) {
+                (VerdictKind::Better, Some(factor)) => format!("{sign}{}× as much", short(factor)),
+                _ => "more".to_owned(),
+            };
+            format!("{slower} is enough below {least:.0} requests/s at {level}; {other} carries {times}")
         }
-        _ => format!("{slower} and {other} are both enough below {:.0} requests/s at {level}", least.min(faster.least)),
+        _ => format!("{slower} and {other} are both enough below {least_of_both:.0} requests/s at {level}"),
     };
     comparison.rules.push(rule);
 }
@@ -400,13 +398,13 @@ mod tests {
     #[test]
     fn a_team_reads_up_to_what_rate_a_side_is_enough() {
         let no = [false, false];
-        check_rule([1302.0, 420.0], 0.01, no, "Python is enough below 416 requests/s at p99 < 50 ms; Node carries 3.1× that");
-        check_rule([420.0, 1302.0], 0.01, no, "Node is enough below 416 requests/s at p99 < 50 ms; Python carries 3.1× that");
+        check_rule([1302.0, 420.0], 0.01, no, "Python is enough below 416 requests/s at p99 < 50 ms; Node carries 3.1× as much");
+        check_rule([420.0, 1302.0], 0.01, no, "Node is enough below 416 requests/s at p99 < 50 ms; Python carries 3.1× as much");
         check_rule(
             [1302.0, 420.0],
             0.01,
             [true, false],
-            "Python is enough below 416 requests/s at p99 < 50 ms; Node carries at least 3.1× that",
+            "Python is enough below 416 requests/s at p99 < 50 ms; Node carries at least 3.1× as much",
         );
         check_rule([500.0, 500.0], 0.01, no, "Python and Node are both enough below 495 requests/s at p99 < 50 ms");
         let both = "both carry at least 495 requests/s at p99 < 50 ms; beyond that the load generator was the limit";
