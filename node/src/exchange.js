@@ -24,6 +24,9 @@ const INLINE_BODY_BYTES_MAX = 65_536;
 
 const fields = new Fields();
 
+/** Exchanges whose late writes have been said. */
+const complainedOf = new WeakSet();
+
 /** One request and its response. */
 class HttpExchange extends LinkStream {
   constructor(link, id, receivedEnd, service) {
@@ -238,6 +241,22 @@ class HttpExchange extends LinkStream {
     }
   }
 
+  /**
+   * The application writes to a response that it has ended. Node tells the response's 'error' listeners, and ends the process if there
+   * are none; here that is said in the log instead, once a response. False: Node's way, since somebody listens.
+   */
+  survivesLateWrite(res, callback) {
+    if (res.listenerCount('error') > 0 || process.listenerCount('uncaughtException') > 0) return false;
+    const error = nodeError('ERR_STREAM_WRITE_AFTER_END', 'write after end');
+    if (typeof callback === 'function') process.nextTick(callback, error);
+    if (!complainedOf.has(this)) {
+      complainedOf.add(this);
+      const { method, url } = this.req;
+      process.stderr.write(`bireme: the application wrote to its response to ${method} ${url} after the end: ${describe(error)}\n`);
+    }
+    return true;
+  }
+
   flushHead(res) {
     if (res._headerSent || this.closed) return;
     this.link.writer.finish(this.beginResponse(res, 0), 0);
@@ -344,6 +363,10 @@ class HttpExchange extends LinkStream {
     if (this.over) return;
     const code = error instanceof ContractError ? RESET.PROTOCOL : RESET.INTERNAL;
     const text = error instanceof ContractError ? error.message : describe(error);
+    if (this.sentEnd) {
+      // The front has its answer, and would not hear of it.
+      process.stderr.write(`bireme: the application failed after its response to ${this.req.method} ${this.req.url}: ${text}\n`);
+    }
     this.reset(code, text);
     this.#abort(error instanceof Error ? error : new Error(String(error)));
   }

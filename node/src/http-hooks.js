@@ -129,7 +129,10 @@ function end(chunk, encoding, callback) {
     callback = encoding;
     encoding = null;
   }
-  if (this.finished) return outgoing.end.call(this, chunk, encoding, callback);
+  if (this.finished) {
+    if (chunk && exchange.survivesLateWrite(this, callback)) return this;
+    return outgoing.end.call(this, chunk, encoding, callback);
+  }
   if (chunk && typeof chunk !== 'string' && !isUint8Array(chunk)) return outgoing.write.call(this, chunk, encoding);
   if (this.destroyed) {
     this.finished = true;
@@ -159,6 +162,7 @@ function write(chunk, encoding, callback) {
     callback = encoding;
     encoding = null;
   }
+  if (this.finished && exchange.survivesLateWrite(this, callback)) return false;
   if (this.finished || this.destroyed || (typeof chunk !== 'string' && !isUint8Array(chunk))) {
     return outgoing.write.call(this, chunk, encoding, callback);
   }

@@ -330,6 +330,21 @@ def test_a_write_after_the_end_harms_nobody(app):
     assert server.get("/pid").text == before
 
 
+def test_a_failure_after_the_end_is_said(app):
+    server, kind = app
+    skip_unless(kind, "early")
+    # Where nobody listens for errors of the response.
+    said = {"/after-end": "already complete"}
+    if kind.name.startswith("node"):
+        said = {"/after-end-unheard": "after the end", "/throw-after-end": "too late"}
+    before = server.get("/pid").text
+    for path, words in said.items():
+        mark = server.mark()
+        assert server.get(path).text == "once"
+        server.wait_for(words, since=mark)
+    assert server.get("/pid").text == before
+
+
 def test_no_response_is_a_500(app):
     server, kind = app
     skip_unless(kind, "no-response")

@@ -152,6 +152,14 @@ async function handle(request, response) {
       response.on('error', () => {});
       response.end('once');
       return response.write('again');
+    case '/throw-after-end':
+      response.end('once');
+      throw new Error('too late');
+    case '/after-end-unheard':
+      response.on('finish', () => {});
+      response.end('once');
+      response.write('again');
+      return response.end('and again');
     default:
       response.statusCode = 404;
       return response.end('the application knows no such path');
