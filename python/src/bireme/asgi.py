@@ -126,8 +126,8 @@ def event_loop(choice):
         except ImportError as error:
             if choice == "uvloop":
                 raise LoadError(
-                    'the setting loop = "uvloop" asks for uvloop, which the application\'s environment lacks',
-                    "Install uvloop there, or set loop = \"auto\".",
+                    'the setting event_loop = "uvloop" asks for uvloop, which the application\'s environment lacks',
+                    "Install uvloop there, or set event_loop = \"auto\".",
                 ) from error
         else:
             return uvloop.new_event_loop(), [f"event loop: uvloop {uvloop.__version__}"]

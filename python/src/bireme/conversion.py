@@ -21,9 +21,10 @@ def converter(function):
     `bound`: the first parameter is filled already.
     """
     target = function.__init__ if isinstance(function, type) else function
-    if not getattr(inspect.unwrap(target), "__annotations__", None):
-        return None
     try:
+        # From Python 3.14 on they are evaluated when they are asked for.
+        if not getattr(inspect.unwrap(target), "__annotations__", None):
+            return None
         hints = typing.get_type_hints(inspect.unwrap(target), include_extras=False)
         parameters = list(inspect.signature(target).parameters.values())
     except Exception:

@@ -14,7 +14,7 @@ def detect(app):
     """"asgi" or "wsgi". Raises LoadError for what is neither."""
     if not callable(app):
         raise LoadError(
-            f"the application is a {type(app).__name__}, which can't be called",
+            f"the application is of the type {type(app).__name__}, which can't be called",
             "An ASGI or WSGI application is a callable object; name the attribute that holds it.",
         )
     if is_coroutine_callable(app):
@@ -75,9 +75,18 @@ def is_coroutine_callable(app):
 ANY = float("inf")
 
 
+def _signature(app):
+    if sys.version_info >= (3, 14):
+        # Annotations are evaluated here, and those that only type checkers can evaluate are no reason to fail.
+        import annotationlib
+
+        return inspect.signature(app, annotation_format=annotationlib.Format.FORWARDREF)
+    return inspect.signature(app)
+
+
 def _positional_counts(app):
     try:
-        signature = inspect.signature(app)
+        signature = _signature(app)
     except (TypeError, ValueError):
         return None, None
     required = possible = 0

@@ -66,7 +66,7 @@ def _import(name):
         raise LoadError(
             f'"{name}" imports "{missing}", which {sys.executable} does not have',
             f"Install it there ({sys.executable} -m pip install …), or choose the interpreter of the"
-            " environment that has it (python setting of the service, VIRTUAL_ENV, or .venv beside the"
+            " environment that has it (interpreter setting of the service, VIRTUAL_ENV, or .venv beside the"
             " application).",
             _stack(error),
         ) from None
