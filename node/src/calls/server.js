@@ -6,6 +6,9 @@ const net = require('node:net');
 
 const { self } = require('./environment.js');
 
+// An application may replace the globals, with fake timers say.
+const { clearInterval, clearTimeout, setInterval, setTimeout } = globalThis;
+
 /** A peer that has connected says HELLO at once. */
 const HELLO_TIMEOUT_MS = 10_000;
 /** How often a worker that is to stop looks for what it holds no more. */
