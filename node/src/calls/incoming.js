@@ -66,7 +66,7 @@ class Incoming {
 
   /** The first call of a module waits for it to load. */
   async #load(bound) {
-    this.link.queued(this.stream);
+    this.link.output.queued(this.stream);
     try {
       await bound.load();
     } catch (error) {
@@ -74,7 +74,7 @@ class Incoming {
       return;
     }
     if (this.settled) return;
-    this.link.started(this.stream);
+    this.link.output.started(this.stream);
     this.#runBound(bound);
   }
 
@@ -135,13 +135,14 @@ class Incoming {
       if (isIterator(value)) value.return?.();
       return;
     }
-    const { link, stream, flags } = this;
+    const { stream, flags } = this;
+    const { output } = this.link;
     try {
-      if ((flags & FLAG.NEW) !== 0) link.result(stream, value, true);
+      if ((flags & FLAG.NEW) !== 0) output.result(stream, value, true);
       else if ((flags & FLAG.GET) === 0 && isIterator(value)) {
         this.#stream(value);
         return;
-      } else link.result(stream, value, false);
+      } else output.result(stream, value, false);
     } catch (error) {
       this.fail(error);
       return;
@@ -151,7 +152,7 @@ class Incoming {
 
   #stream(value) {
     const { Producer } = require('./streams.js');
-    this.link.streamBegins(this.stream);
+    this.link.output.streamBegins(this.stream);
     // From here on the consumer says when it ends.
     this.deadline = Infinity;
     this.producer = new Producer(this, iterator(value));
@@ -179,7 +180,7 @@ class Incoming {
       this.unheard(error);
       return;
     }
-    this.link.error(this.stream, error);
+    this.link.output.error(this.stream, error);
     this.#settle();
   }
 

@@ -5,7 +5,7 @@
 const net = require('node:net');
 const { performance } = require('node:perf_hooks');
 
-const { FrameReader, HEADER_BYTES, PAYLOAD_BYTES_MAX, TYPE, VERSION } = require('../frames.js');
+const { FrameReader, TYPE, VERSION } = require('../frames.js');
 const { ProtocolError, summarize } = require('../errors.js');
 const { Awake } = require('./awake.js');
 const { CANCEL, FLAG, ITEM_FLAG, MARK } = require('./codes.js');
@@ -13,17 +13,15 @@ const { Deadlines } = require('./deadlines.js');
 const { callError } = require('./errors.js');
 const { Handles } = require('./handles.js');
 const { Incoming } = require('./incoming.js');
-const { Assemblies, finishMessage } = require('./messages.js');
+const { Assemblies } = require('./messages.js');
+const { Output } = require('./output.js');
 const { readFacts, readValue } = require('./read.js');
 const { Inbox } = require('./streams.js');
-const { ValueWriter } = require('./write.js');
 
 // An application may replace the globals, with fake timers say.
 const { clearTimeout, setTimeout } = globalThis;
 
 const READ_BYTES = 131_072;
-/** A turn's frames are written when they are this many bytes, even if the turn goes on. */
-const FLUSH_BYTES = 262_144;
 /** Calls of the peer that run at once on one link. Its own `in_flight_max` is what keeps it from this. */
 const INCOMING_MAX = 65_536;
 /** Where nobody has said another limit: a worker that was started by hand. */
@@ -44,7 +42,6 @@ class CallLink {
     this.host = host;
     this.name = name;
     this.timeout = timeout;
-    this.messageBytesMax = messageBytesMax;
     this.onClose = onClose;
     // Checks the first frame, where we accepted.
     this.onHello = null;
@@ -54,7 +51,7 @@ class CallLink {
     // Calls that wait until both sides know whether memory can be shared; null when they wait no more.
     this.early = null;
     this.earlyTimer = undefined;
-    this.writer = this.newWriter();
+    this.output = new Output(socket, this.handles, messageBytesMax);
     this.reader = new FrameReader((...frame) => this.#onFrame(...frame));
     this.nextStream = first;
     this.peerParity = first === 1 ? 0 : 1;
@@ -73,15 +70,7 @@ class CallLink {
     this.inFlight = 0;
     this.awake = new Awake();
     this.holders = 0;
-    this.flushes = 0;
-    this.flushScheduled = false;
-    this.writing = null;
     this.deadlines = new Deadlines((now) => this.#sweep(now));
-    this.flush = () => {
-      this.flushScheduled = false;
-      this.#flush();
-    };
-    this.written = (error) => this.#onWritten(error);
     client.links.add(this);
     socket.once('connect', () => {
       this.connected = true;
@@ -101,8 +90,7 @@ class CallLink {
     link = new CallLink(socket, { ...settings, first: 1 });
     const memory = link.handles.useMemory()?.sample();
     if (memory !== undefined) link.#offer();
-    link.writer.json(TYPE.HELLO, 0, VERSION, { ...hello, memory });
-    link.scheduleFlush();
+    link.output.hello({ ...hello, memory });
     return link;
   }
 
@@ -115,10 +103,6 @@ class CallLink {
     return link;
   }
 
-  newWriter() {
-    return new ValueWriter(this.handles);
-  }
-
   #offer() {
     this.offers = true;
     this.early = [];
@@ -127,9 +111,7 @@ class CallLink {
 
   // Our calls.
 
-  /**
-   * Writes a CALL, its BIND before it if need be. Throws `CannotCross`, and then no CALL has been written.
-   */
+  /** Writes a CALL, its BIND before it if need be. Throws `CannotCross`, and then no CALL has been written. */
   send(call) {
     if (this.early !== null) {
       this.early.push(call);
@@ -138,68 +120,26 @@ class CallLink {
       this.client.waits(call);
       return;
     }
-    const { writer } = this;
     const target = call.handle === null ? this.#bind(call.target) : call.handle.use();
-    const timeout = call.deadline === Infinity ? 0 : Math.max(1, Math.ceil(call.deadline - performance.now()));
-    const start = writer.begin(TYPE.CALL, this.nextStream, 0, 10);
-    const { buffer } = writer;
-    let at = buffer.writeUInt32LE(target, writer.length);
-    at = buffer.writeUInt32LE(timeout, at);
-    const member = call.member;
-    writer.length = at + 2;
-    if (member === '') {
-      buffer[at] = 0;
-      buffer[at + 1] = 0;
-    } else {
-      writer.reserve(member.length * 3);
-      const bytes = writer.buffer.utf8Write(member, writer.length);
-      writer.buffer.writeUInt16LE(bytes, at);
-      writer.length += bytes;
-    }
-    this.#encode(start, () => writer.arguments(call.args, call.kwargs));
-    finishMessage(this.writer, start, call.kwargs === undefined ? call.flags : call.flags | FLAG.KWARGS);
+    call.sequence = this.output.call(this.nextStream, target, call);
     call.link = this;
     call.stream = this.nextStream;
-    call.sequence = this.flushes;
     call.queued = false;
     this.nextStream += 2;
     this.inFlight++;
     this.calls.set(call.stream, call);
     this.hold();
     if (call.deadline !== Infinity) this.deadlines.watch(call.deadline);
-    this.scheduleFlush();
     // Numbers are never used again.
     if (this.nextStream > STREAM_MAX) this.leave();
-  }
-
-  /** Runs `encode`; what it gave and wrote is taken back if it throws, or if it wrote too much. */
-  #encode(start, encode) {
-    const { writer, handles } = this;
-    handles.begin();
-    try {
-      encode();
-      const bytes = writer.length - start - HEADER_BYTES;
-      if (bytes > this.messageBytesMax) {
-        throw callError('BIREME_TOO_LARGE', `a message of ${bytes} bytes; at most ${this.messageBytesMax} may be sent (calls.message_bytes_max)`);
-      }
-    } catch (error) {
-      handles.takeBack();
-      writer.length = start;
-      throw error;
-    }
   }
 
   /** The number of a target on this link. */
   #bind(target) {
     let number = target.numbers.get(this);
     if (number !== undefined) return number;
-    const { writer } = this;
     number = this.bindings.push(target);
-    const start = writer.begin(TYPE.BIND, 0, 0, 4);
-    writer.length = writer.buffer.writeUInt32LE(number, writer.length);
-    const place = target.file === undefined ? { module: target.module } : { file: target.file };
-    writer.whole({ ...place, name: target.name }, 'target');
-    writer.finish(start, 0);
+    this.output.bind(number, target);
     target.numbers.set(this, number);
     return number;
   }
@@ -208,8 +148,7 @@ class CallLink {
   cancel(call, why) {
     if (this.closed || !this.calls.has(call.stream)) return;
     this.#over(call);
-    this.writer.empty(TYPE.CANCEL, call.stream, why, 0);
-    this.scheduleFlush();
+    this.output.cancel(call.stream, why);
   }
 
   #ended(call) {
@@ -219,122 +158,26 @@ class CallLink {
     if (this.leaving) this.#leaveIfIdle();
   }
 
-  grant(stream, bytes) {
-    if (this.closed) return;
-    this.writer.credit(stream, bytes);
-    this.scheduleFlush();
-  }
-
+  /** We hold an object of the peer no more, which had come so many times. */
   release(number, times) {
-    const { writer } = this;
-    const start = writer.begin(TYPE.RELEASE, 0, 0, 8);
-    writer.length = writer.buffer.writeUInt32LE(number, writer.length);
-    writer.length = writer.buffer.writeUInt32LE(times, writer.length);
-    writer.finish(start, 0);
-    this.scheduleFlush();
+    this.output.release(number, times);
     if (this.leaving) this.#leaveIfIdle();
   }
 
-  // Answers to the peer's calls.
-
-  result(stream, value, asObject) {
-    const { writer } = this;
-    const start = writer.begin(TYPE.RESULT, stream, 0, 0);
-    this.#encode(start, () => {
-      if (asObject) {
-        writer.root = 'result';
-        writer.depth = 0;
-        writer.reference(value, 'object', value.constructor?.name);
-      } else {
-        writer.whole(value, 'result');
-      }
-    });
-    finishMessage(this.writer, start, 0);
-    this.scheduleFlush();
-  }
-
-  streamBegins(stream) {
-    this.writer.empty(TYPE.RESULT, stream, 0, FLAG.END | FLAG.STREAM);
-    this.scheduleFlush();
-  }
-
-  /** The first `bytes` of `buffer` are whole items; a single one may be longer than a frame. */
-  items(stream, buffer, bytes, flags) {
-    const { writer } = this;
-    const start = writer.begin(TYPE.ITEM, stream, 0, bytes);
-    buffer.copy(writer.buffer, writer.length, 0, bytes);
-    writer.length += bytes;
-    if (bytes > PAYLOAD_BYTES_MAX) {
-      finishMessage(this.writer, start, ITEM_FLAG.PART);
-      if ((flags & ITEM_FLAG.END) !== 0) writer.empty(TYPE.ITEM, stream, 0, ITEM_FLAG.END);
-    } else {
-      writer.finish(start, flags);
-    }
-    this.scheduleFlush();
-  }
-
-  error(stream, error) {
-    const { writer } = this;
-    const start = writer.begin(TYPE.ERROR, stream, 0, 0);
-    try {
-      this.#encode(start, () => {
-        writer.depth = 0;
-        writer.errorMap(error, []);
-      });
-    } catch (why) {
-      // Too large, or of a depth that nothing can carry: its name and the reason must do.
-      writer.length = start;
-      writer.begin(TYPE.ERROR, stream, 0, 0);
-      writer.depth = 0;
-      writer.errorMap(callError('BIREME_VALUE', `${summarize(error)} (the error itself cannot cross: ${summarize(why)})`), []);
-    }
-    finishMessage(this.writer, start, 0);
-    this.scheduleFlush();
-  }
+  // The peer's calls.
 
   /** What the caller must know of a target before it runs, for that may end this process; said once. */
   mark(number, bound) {
-    if (!this.unmarked.delete(number) || !bound.idempotent) return;
-    const { writer } = this;
-    const start = writer.begin(TYPE.MARK, 0, 0, 8);
-    writer.length = writer.buffer.writeUInt32LE(number, writer.length);
-    writer.length = writer.buffer.writeUInt32LE(MARK.IDEMPOTENT, writer.length);
-    writer.finish(start, 0);
-    this.#flushNow();
+    if (this.unmarked.delete(number) && bound.idempotent) this.output.mark(number);
   }
 
-  /** The call waits, and has not begun. */
-  queued(stream) {
-    this.writer.empty(TYPE.QUEUED, stream, 0, 0);
-    this.scheduleFlush();
-  }
-
-  /** It begins: said before it does anything, such as end this process. */
-  started(stream) {
-    this.writer.empty(TYPE.STARTED, stream, 0, 0);
-    this.#flushNow();
+  /** An answer has been given, or will not be. */
+  answered(incoming) {
+    this.incoming.delete(incoming.stream);
+    if (this.leaving) this.#leaveIfIdle();
   }
 
   // Shared memory.
-
-  /** `sample` is ours, or undefined if the peer has none to try or has ours already. */
-  #sendMemory(canOpen, sample) {
-    const { writer } = this;
-    const start = writer.begin(TYPE.MEMORY, 0, canOpen ? 1 : 0, 0);
-    if (sample !== undefined) writer.whole(sample, 'memory');
-    writer.finish(start, 0);
-    this.scheduleFlush();
-  }
-
-  sendReturn(leases) {
-    this.writer.bytes(TYPE.RETURN, 0, 0, 0, leases);
-    this.scheduleFlush();
-  }
-
-  sendForget(ids) {
-    this.writer.bytes(TYPE.FORGET, 0, 0, 0, ids);
-    this.scheduleFlush();
-  }
 
   #onMemory(aux, buffer, start, end) {
     const { memory } = this.handles;
@@ -342,7 +185,7 @@ class CallLink {
     if (!this.offers) return;
     this.offers = false;
     const sample = end > start ? readValue(buffer, start, end, null) : undefined;
-    this.#sendMemory(memory.canOpen(sample), undefined);
+    this.output.memory(memory.canOpen(sample), undefined);
     this.#sendEarly();
   }
 
@@ -364,46 +207,7 @@ class CallLink {
     if (this.leaving) this.#leaveIfIdle();
   }
 
-  /** An answer has been given, or will not be. */
-  answered(incoming) {
-    this.incoming.delete(incoming.stream);
-    if (this.leaving) this.#leaveIfIdle();
-  }
-
   // The socket.
-
-  scheduleFlush() {
-    if (this.flushScheduled) {
-      if (this.writer.length > FLUSH_BYTES) this.#flush();
-      return;
-    }
-    this.flushScheduled = true;
-    // After all promises that are settled now have been heard: what they lead to shares the write.
-    process.nextTick(this.flush);
-  }
-
-  /** One write at a time: what is still in our writer when the link dies has surely not been sent. */
-  #flush() {
-    if (this.writing !== null || this.closed || this.writer.length === 0) return;
-    this.flushes++;
-    this.writing = this.writer.take();
-    this.socket.write(this.writing, this.written);
-  }
-
-  /** For what the peer has to hear before this process goes on, and perhaps ends: it does not wait for the write before it. */
-  #flushNow() {
-    if (this.writing === null) this.#flush();
-    else if (!this.closed) {
-      this.flushes++;
-      this.socket.write(this.writer.take());
-    }
-  }
-
-  #onWritten(error) {
-    if (this.writing !== null) this.writer.giveBack(this.writing);
-    this.writing = null;
-    if (!error) this.#flush();
-  }
 
   /** Keeps the process alive while something is awaited here. */
   hold() {
@@ -422,7 +226,7 @@ class CallLink {
 
   #leaveIfIdle() {
     if (this.calls.size > 0 || this.incoming.size > 0 || !this.handles.empty || this.closed || this.early?.length > 0) return;
-    this.#flush();
+    this.output.flush();
     this.socket.end();
   }
 
@@ -449,6 +253,7 @@ class CallLink {
   #onClosed() {
     if (this.closed) return;
     this.closed = true;
+    this.output.close();
     this.client.links.delete(this);
     this.deadlines.stop();
     clearTimeout(this.earlyTimer);
@@ -463,7 +268,7 @@ class CallLink {
     this.onClose?.(this);
     for (const call of calls) {
       this.inFlight--;
-      const unsent = !this.connected || call.sequence === this.flushes;
+      const unsent = !this.connected || call.sequence === this.output.flushes;
       call.lost(unsent || call.queued ? 'no' : 'unknown');
     }
     for (const call of early) {
@@ -558,7 +363,7 @@ class CallLink {
     this.onHello = null;
     if (hello.memory !== undefined) {
       const memory = this.handles.useMemory();
-      this.#sendMemory(memory !== null && memory.canOpen(hello.memory), memory?.sample());
+      this.output.memory(memory !== null && memory.canOpen(hello.memory), memory?.sample());
     }
     if (typeof hello.from === 'string') this.name = hello.from.slice(0, 64);
   }

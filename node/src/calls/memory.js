@@ -125,7 +125,7 @@ class LinkMemory {
 
   onReturn(payload) {
     const ids = this.#checked(() => this.account.onReturn(payload));
-    if (ids !== null) this.link.sendForget(ids);
+    if (ids !== null) this.link.output.forgets(ids);
   }
 
   onForget(payload) {
@@ -142,7 +142,7 @@ class LinkMemory {
 
   sendReturns() {
     const leases = this.account.returns();
-    if (leases !== null) this.link.sendReturn(leases);
+    if (leases !== null) this.link.output.returns(leases);
   }
 
   close() {

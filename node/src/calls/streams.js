@@ -104,7 +104,7 @@ class Inbox {
   #grant() {
     if (this.grantable === 0 || this.ended) return;
     this.window += this.grantable;
-    this.link.grant(this.call.stream, this.grantable);
+    this.link.output.credit(this.call.stream, this.grantable);
     this.grantable = 0;
   }
 
@@ -163,7 +163,7 @@ class Producer {
     this.wake = null;
     this.over = false;
     // The frame that items are gathered in: where its bytes are, in a writer of its own.
-    this.writer = incoming.link.newWriter();
+    this.writer = incoming.link.output.newWriter();
     // Bytes at its end that have no credit yet.
     this.held = 0;
     this.scheduled = false;
@@ -264,7 +264,7 @@ class Producer {
   #send(flags, bytes = this.writer.length) {
     const { writer, incoming } = this;
     if (incoming.settled || (bytes === 0 && flags === 0)) return;
-    incoming.link.items(incoming.stream, writer.buffer, bytes, flags);
+    incoming.link.output.items(incoming.stream, writer.buffer, bytes, flags);
     writer.buffer.copyWithin(0, bytes, writer.length);
     writer.length -= bytes;
   }
