@@ -24,9 +24,14 @@ pub fn run(places: &Places, arguments: &[String]) -> anyhow::Result<ExitCode> {
     let docs = places.root.join("docs");
     let (data, article) = (docs.join("node-vs-python.json"), docs.join("node-vs-python.md"));
     let text = std::fs::read_to_string(&measured).with_context(|| format!("could not read {}", measured.display()))?;
-    write(&data, &format!("{}\n", reduced(&text)?))?;
+    let mut document = serde_json::from_str(&text).context("what was measured is no JSON")?;
+    forget_places(&mut document)?;
+    let whole = places.target.join("node-vs-python.json");
+    write(&whole, &serde_json::to_string(&document)?)?;
+    reduce(&mut document)?;
+    write(&data, &format!("{}\n", serde_json::to_string_pretty(&document)?))?;
     let summary = places.target.join("node-vs-python-summary.md");
-    for (from, out) in [(&measured, docs.join("node-vs-python.html")), (&data, summary.clone())] {
+    for (from, out) in [(&whole, docs.join("node-vs-python.html")), (&data, summary.clone())] {
         run_loud(
             &format!("write {}", places.short(&out)),
             Command::new(&bireme).args(["compare", "report"]).arg(from).arg("--out").arg(out),
@@ -50,18 +55,40 @@ fn measure(places: &Places, bireme: &Path, arguments: &[String]) -> anyhow::Resu
     Ok(out.join("compare.json"))
 }
 
-/// What the article may quote: a document without launches, curves and the folder it ran in.
-fn reduced(text: &str) -> anyhow::Result<String> {
-    let mut document: Value = serde_json::from_str(text).context("what was measured is no JSON")?;
+/// Leaves no path of the machine in the document: names become relative to the folder it was measured in, and an interpreter of elsewhere
+/// keeps its file's name.
+fn forget_places(document: &mut Value) -> anyhow::Result<()> {
+    let folder = document["folder"].as_str().context("what was measured names no folder")?.to_owned();
+    let within = |name: &Value| {
+        let name = name.as_str()?.replace("app/../", "");
+        let inside = name.strip_prefix(&folder).map(|rest| rest.trim_start_matches('/').to_owned());
+        inside.or_else(|| Some(Path::new(&name).file_name()?.to_string_lossy().into_owned()))
+    };
+    for comparison in comparisons(document)? {
+        for side in comparison["sides"].as_array_mut().into_iter().flatten() {
+            side["interpreter"] = within(&side["interpreter"]).into();
+            for file in side.pointer_mut("/code/files").and_then(Value::as_array_mut).into_iter().flatten() {
+                *file = within(file).into();
+            }
+        }
+    }
     document["folder"] = ".".into();
-    let comparisons = document["comparisons"].as_array_mut().context("what was measured holds no comparisons")?;
-    for comparison in comparisons {
+    Ok(())
+}
+
+/// Leaves what the article may quote: no launches and no curves.
+fn reduce(document: &mut Value) -> anyhow::Result<()> {
+    for comparison in comparisons(document)? {
         for list in ["launches", "curves"] {
             comparison[list] = Value::Array(Vec::new());
         }
         comparison["note"] = Value::Null;
     }
-    serde_json::to_string_pretty(&document).context("what was measured cannot be written")
+    Ok(())
+}
+
+fn comparisons(document: &mut Value) -> anyhow::Result<&mut Vec<Value>> {
+    document["comparisons"].as_array_mut().context("what was measured holds no comparisons")
 }
 
 /// The article with the table between its two lines.
@@ -87,11 +114,18 @@ mod tests {
     }
 
     #[test]
-    fn data_for_the_article_hold_no_launches() {
-        let text = r#"{"folder":"/home/me","comparisons":[{"launches":[1],"curves":[2],"note":"n","measures":[3]}]}"#;
-        let value: Value = serde_json::from_str(&reduced(text).unwrap()).unwrap();
-        let expected =
-            serde_json::json!({"folder": ".", "comparisons": [{"launches": [], "curves": [], "note": null, "measures": [3]}]});
-        assert_eq!(value, expected);
+    fn data_for_the_article_hold_no_launches_and_no_places() {
+        let side = |interpreter: &str, file: &str| serde_json::json!({"interpreter": interpreter, "code": {"files": [file]}});
+        let mut document = serde_json::json!({"folder": "/home/me", "comparisons": [{
+            "sides": [side("/usr/bin/node", "/home/me/suite/a.mjs"), side("/home/me/suite/app/../.venv/bin/python", "/else/b.py")],
+            "launches": [1], "curves": [2], "note": "n", "measures": [3],
+        }]});
+        forget_places(&mut document).unwrap();
+        reduce(&mut document).unwrap();
+        let expected = serde_json::json!({"folder": ".", "comparisons": [{
+            "sides": [side("node", "suite/a.mjs"), side("suite/.venv/bin/python", "b.py")],
+            "launches": [], "curves": [], "note": null, "measures": [3],
+        }]});
+        assert_eq!(document, expected);
     }
 }
