@@ -45,8 +45,16 @@ fn check(frame: &Frame<'_>, encoded: &[u8]) {
                 assert_eq!(&out[wire::HEADER_LEN..], frame.payload);
             }
         }
+        Kind::Subscribe | Kind::Unsubscribe | Kind::Publish | Kind::Message | Kind::Presence => check_topic(frame, encoded),
         _ => {}
     }
+}
+
+fn check_topic(frame: &Frame<'_>, encoded: &[u8]) {
+    let Ok((topic, rest)) = wire::topic(frame.kind, frame.payload) else { return };
+    let mut out = Vec::new();
+    wire::put_topic(&mut out, frame.kind, frame.flags, frame.aux, frame.stream, topic, rest).expect("a decoded topic fits");
+    assert_eq!(out, encoded);
 }
 
 fn check_request(frame: &Frame<'_>, head: &RequestHead<'_>) {
@@ -68,6 +76,12 @@ fn check_request(frame: &Frame<'_>, head: &RequestHead<'_>) {
         .expect("a decoded request fits");
     assert_eq!(&out[wire::HEADER_LEN..], frame.payload);
     assert_eq!(wire::request_len(&parts, head.fields.iter()) + head.body.len(), frame.encoded_len());
+    let texts: Vec<_> = wire::take_over_texts(head.body).collect();
+    let (subprotocol, topics) = texts.split_first().map_or((&b""[..], &[][..]), |(first, rest)| (*first, rest));
+    let topics = topics.chunks_exact(2).filter_map(|pair| Some((std::str::from_utf8(pair[0]).ok()?, pair[1])));
+    let before = out.len();
+    wire::mark_taken_over(&mut out, subprotocol, topics);
+    assert!(out.len() <= before + wire::TAKE_OVER_BODY_MAX && wire::decode_frame(&out).is_ok());
 }
 
 fn check_response(frame: &Frame<'_>, head: &ResponseHead<'_>) {

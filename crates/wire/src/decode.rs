@@ -192,6 +192,17 @@ pub fn field_list(kind: Kind, payload: &[u8]) -> Result<FieldList<'_>, WireError
     Ok(fields)
 }
 
+/// The texts in the body of a REQUEST to take over: the subprotocol, then each topic and the name by which the socket has
+/// joined it. Ends where the body is cut short.
+pub fn take_over_texts(mut body: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (length, rest) = body.split_first_chunk::<2>()?;
+        let (text, rest) = rest.split_at_checked(u16::from_le_bytes(*length) as usize)?;
+        body = rest;
+        Some(text)
+    })
+}
+
 /// Reads the payload of a CREDIT: bytes granted.
 pub fn credit(payload: &[u8]) -> Result<u32, WireError> {
     let bytes = payload.try_into().map_err(|_| WireError::Invalid(Kind::Credit, "payload is not 4 bytes"))?;

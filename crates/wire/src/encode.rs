@@ -33,22 +33,26 @@ pub fn put_reset(out: &mut Vec<u8>, stream: u32, code: ResetCode, text: &str) {
 
 /// Makes the encoded REQUEST of a WebSocket's handshake one that asks another worker to take the socket over: sets
 /// [`FLAG_TAKE_OVER`], and says in the body which subprotocol was agreed on and which topics the socket has joined, by
-/// which names; as many as [`TAKE_OVER_BODY_MAX`] holds.
+/// which names; as many as [`TAKE_OVER_BODY_MAX`] and the frame hold. [`crate::take_over_texts`] reads it.
 pub fn mark_taken_over<'a>(frame: &mut Vec<u8>, subprotocol: &[u8], topics: impl Iterator<Item = (&'a str, &'a [u8])>) {
-    let body_max = TAKE_OVER_BODY_MAX.min(HEADER_LEN + PAYLOAD_MAX - frame.len());
+    let body_max = TAKE_OVER_BODY_MAX.min((HEADER_LEN + PAYLOAD_MAX).saturating_sub(frame.len()));
     let body_start = frame.len();
     let put = |frame: &mut Vec<u8>, texts: &[&[u8]]| {
         let length: usize = texts.iter().map(|text| 2 + text.len()).sum();
-        if frame.len() - body_start + length <= body_max {
+        let fits = frame.len() - body_start + length <= body_max;
+        if fits {
             for text in texts {
                 frame.extend_from_slice(&(text.len() as u16).to_le_bytes());
                 frame.extend_from_slice(text);
             }
         }
+        fits
     };
-    put(frame, &[subprotocol]);
-    for (topic, name) in topics {
-        put(frame, &[topic.as_bytes(), name]);
+    // The first text is the subprotocol; without it there are none.
+    if put(frame, &[subprotocol]) {
+        for (topic, name) in topics {
+            put(frame, &[topic.as_bytes(), name]);
+        }
     }
     frame[9] |= FLAG_TAKE_OVER;
     let length = (frame.len() - HEADER_LEN) as u32;

@@ -8,7 +8,7 @@ mod decode;
 mod encode;
 mod topic;
 
-pub use decode::{FieldList, Frame, RequestHead, ResponseHead, credit, decode_frame, field_list};
+pub use decode::{FieldList, Frame, RequestHead, ResponseHead, credit, decode_frame, field_list, take_over_texts};
 pub use encode::{
     RequestParts, TAKE_OVER_BODY_MAX, mark_taken_over, put_credit, put_field_list, put_file_response, put_frame, put_header,
     put_request, put_reset, put_response, request_len, set_stream,

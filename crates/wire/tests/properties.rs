@@ -43,7 +43,27 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_the_decoder_panic(bytes in vec(any::<u8>(), 0..200), kind in 0u8..0x20) {
+    fn frames_of_topics_survive_the_round_trip(
+        topic in "\\PC{1,64}", rest in vec(any::<u8>(), 0..300), stream: u32, aux: u16, members: u32, joined: bool,
+    ) {
+        for kind in [Kind::Subscribe, Kind::Unsubscribe, Kind::Publish, Kind::Message] {
+            let mut out = Vec::new();
+            wire::put_topic(&mut out, kind, wire::FLAG_TEXT, aux, stream, &topic, &rest).unwrap();
+            let frame = decode_frame(&out).unwrap().unwrap();
+            prop_assert_eq!((frame.kind, frame.flags, frame.aux, frame.stream), (kind, wire::FLAG_TEXT, aux, stream));
+            prop_assert_eq!(frame.encoded_len(), out.len());
+            prop_assert_eq!(wire::topic(kind, frame.payload).unwrap(), (topic.as_str(), &rest[..]));
+        }
+        let mut out = Vec::new();
+        wire::put_presence(&mut out, joined, &topic, members, &rest);
+        let frame = decode_frame(&out).unwrap().unwrap();
+        let (name, said) = wire::topic(Kind::Presence, frame.payload).unwrap();
+        prop_assert_eq!((name, frame.flags == wire::FLAG_JOINED), (topic.as_str(), joined));
+        prop_assert_eq!(said, [&members.to_le_bytes()[..], &rest].concat());
+    }
+
+    #[test]
+    fn no_bytes_make_the_decoder_panic(bytes in vec(any::<u8>(), 0..200), kind in 0u8..0x50) {
         let mut bytes = bytes;
         if bytes.len() > 12 {
             let length = (bytes.len() - 12) as u32;
@@ -61,6 +81,9 @@ proptest! {
                 list.iter().for_each(drop);
             }
             let _ = wire::credit(frame.payload);
+            if let Ok((topic, rest)) = wire::topic(frame.kind, frame.payload) {
+                prop_assert!((1..=wire::TOPIC_MAX).contains(&topic.len()) && 2 + topic.len() + rest.len() == frame.payload.len());
+            }
         }
     }
 }

@@ -1,8 +1,15 @@
 //! A handshake's REQUEST as it goes to the worker that is to take the socket over.
 
+use proptest::collection::vec;
+use proptest::prelude::*;
 use wire::{FLAG_END, FLAG_TAKE_OVER, FLAG_UPGRADE, FLAG_WEBSOCKET, Kind, RequestHead, RequestParts};
 
 fn handshake() -> Vec<u8> {
+    handshake_with(b"h")
+}
+
+/// With a value of the field Cookie.
+fn handshake_with(cookie: &[u8]) -> Vec<u8> {
     let parts = RequestParts {
         version: 11,
         https: false,
@@ -16,20 +23,14 @@ fn handshake() -> Vec<u8> {
         request_id: b"the-id",
     };
     let mut frame = Vec::new();
-    let fields = [(&b"host"[..], &b"h"[..])];
+    let fields = [(&b"cookie"[..], cookie); 17];
     let flags = FLAG_END | FLAG_UPGRADE | FLAG_WEBSOCKET;
     wire::put_request(&mut frame, 7, flags, &parts, fields.into_iter(), b"").unwrap();
     frame
 }
 
-fn texts(mut body: &[u8]) -> Vec<&[u8]> {
-    let mut texts = Vec::new();
-    while let Some((length, rest)) = body.split_first_chunk::<2>() {
-        let (text, rest) = rest.split_at(u16::from_le_bytes(*length) as usize);
-        texts.push(text);
-        body = rest;
-    }
-    texts
+fn texts(body: &[u8]) -> Vec<&[u8]> {
+    wire::take_over_texts(body).collect()
 }
 
 #[test]
@@ -56,4 +57,40 @@ fn topics_that_do_not_fit_are_left_out_whole() {
     let found = texts(body);
     assert_eq!(found.len() % 2, 1);
     assert!(found[1..].chunks(2).zip(&topics).all(|(pair, topic)| pair == [topic.as_bytes(), name.as_bytes()]));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn whatever_is_known_the_frame_stays_within_its_bounds(
+        cookie in prop_oneof![0usize..61_660, 61_600usize..61_660], subprotocol in 0usize..300, lengths in vec((1usize..=256, 0usize..=256), 0..800),
+    ) {
+        let mut frame = handshake_with(&vec![b'x'; cookie]);
+        let before = frame.len();
+        let subprotocol = "s".repeat(subprotocol);
+        let topics: Vec<_> = lengths.iter().map(|(topic, name)| ("t".repeat(*topic), "n".repeat(*name).into_bytes())).collect();
+        wire::mark_taken_over(&mut frame, subprotocol.as_bytes(), topics.iter().map(|(topic, name)| (topic.as_str(), &name[..])));
+        let decoded = wire::decode_frame(&frame).unwrap().unwrap();
+        prop_assert_eq!(decoded.encoded_len(), frame.len());
+        let body = RequestHead::parse(decoded.payload).unwrap().body;
+        prop_assert_eq!(body.len(), frame.len() - before);
+        prop_assert!(body.len() <= wire::TAKE_OVER_BODY_MAX);
+        let found = texts(body);
+        prop_assert_eq!(found.iter().map(|text| 2 + text.len()).sum::<usize>(), body.len());
+        if let Some((first, pairs)) = found.split_first() {
+            prop_assert_eq!(*first, subprotocol.as_bytes());
+            // All of them that fit, each with its name, in order.
+            let mut known = topics.iter();
+            for pair in pairs.chunks(2) {
+                prop_assert!(known.any(|(topic, name)| pair == [topic.as_bytes(), &name[..]]));
+            }
+        }
+    }
+
+    #[test]
+    fn no_body_makes_a_reader_panic(body in vec(any::<u8>(), 0..300)) {
+        let read: usize = texts(&body).iter().map(|text| 2 + text.len()).sum();
+        prop_assert!(read <= body.len());
+    }
 }

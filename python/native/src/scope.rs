@@ -150,7 +150,7 @@ impl ScopeBuilder {
         bireme.set_item(intern!(py, "id"), latin1(py, head.request_id))?;
         bireme.set_item(intern!(py, "resumed"), resumed)?;
         if resumed {
-            let mut texts = take_over_texts(head.body);
+            let mut texts = wire::take_over_texts(head.body);
             let subprotocol = texts.next().filter(|text| !text.is_empty()).map(String::from_utf8_lossy);
             bireme.set_item(intern!(py, "subprotocol"), subprotocol)?;
             // Each topic comes with the name by which the socket has joined it.
@@ -200,16 +200,6 @@ impl ScopeBuilder {
         drop(previous);
         Ok(tuple)
     }
-}
-
-/// The texts in the body of a REQUEST to take over.
-fn take_over_texts(mut body: &[u8]) -> impl Iterator<Item = &[u8]> {
-    std::iter::from_fn(move || {
-        let (length, rest) = body.split_first_chunk::<2>()?;
-        let (text, rest) = rest.split_at_checked(u16::from_le_bytes(*length) as usize)?;
-        body = rest;
-        Some(text)
-    })
 }
 
 /// Fields whose values must not outlive their request in a cache.
