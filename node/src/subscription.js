@@ -43,7 +43,7 @@ class Subscription {
     this.#waiting.push({ event, cost: bytes + EVENT_COST });
     this.#bytes += bytes + EVENT_COST;
     while (this.#bytes > WAITING_BYTES_MAX && this.#waiting.length > 1) {
-      this.#bytes -= this.#waiting.shift().cost;
+      this.#take();
       this.dropped++;
     }
     this.#wake();
@@ -69,10 +69,15 @@ class Subscription {
   #goOn() {
     this.#busy = false;
     while (this.#open && !this.#busy && this.#waiting.length > 0) {
-      const { event, cost } = this.#waiting.shift();
-      this.#bytes -= cost;
-      this.#call(event);
+      this.#call(this.#take());
     }
+  }
+
+  /** The oldest event that waits; there is one. */
+  #take() {
+    const { event, cost } = this.#waiting.shift();
+    this.#bytes -= cost;
+    return event;
   }
 
   /** Leaving the iteration ends the subscription at once, also while a `next()` waits; a generator would only do so after it. */
@@ -88,11 +93,7 @@ class Subscription {
 
   async #next() {
     for (;;) {
-      const first = this.#waiting.shift();
-      if (first !== undefined) {
-        this.#bytes -= first.cost;
-        return { done: false, value: first.event };
-      }
+      if (this.#waiting.length > 0) return { done: false, value: this.#take() };
       if (!this.#open) return { done: true, value: undefined };
       await new Promise((resolve) => this.#sleepers.push(resolve));
     }

@@ -32,8 +32,9 @@ const listeners = new Map();
 const watchers = new Map();
 /** Topic that is watched to its named members and how often each is there, for those who come to watch later. */
 const present = new Map();
-/** Questions for `topics()` by number. */
-const questions = new Map();
+/** What the front is being asked, and those who want the answer to the next question. */
+let question = null;
+let askers = [];
 let lastQuestion = 0;
 
 /** This process is no worker of a service that serves requests, and has no topics. */
@@ -138,6 +139,8 @@ function checkExpected() {
 function useLinks(dataLinks) {
   links = dataLinks;
   publishers = dataLinks.map((link) => new Publisher(link));
+  // What cannot go at once is counted again.
+  queuedBytes = 0;
   for (const frame of early) enqueue(frame);
   early = [];
   for (const topic of listeners.keys()) listen(topic, TYPE.SUBSCRIBE, 0);
@@ -260,16 +263,24 @@ function listen(topic, type, flag) {
 async function topics() {
   checkExpected();
   if (links.length === 0) throw new Error('topics() can be asked once the service has started');
+  if (links.some((link) => link.closed)) throw new Error('topics() while the worker stops');
+  const answer = new Promise((resolve) => askers.push(resolve));
+  askNext();
+  return answer;
+}
+
+/** Asks the front for all who want to know, unless it is being asked: one question at a time bounds what it answers. */
+function askNext() {
+  if (question !== null || askers.length === 0) return;
   const number = (lastQuestion = (lastQuestion + 1) >>> 0);
+  question = { number, askers, waiting: links.length, found: {} };
+  askers = [];
   const payload = Buffer.alloc(4);
   payload.writeUInt32LE(number);
-  const answer = new Promise((resolve) => questions.set(number, { resolve, waiting: links.length, found: {} }));
   for (const link of links) {
-    if (link.closed) throw new Error('topics() while the worker stops');
     link.writer.bytes(TYPE.QUERY, 0, 0, 0, payload);
     link.scheduleFlush();
   }
-  return answer;
 }
 
 /** A frame of the front for the link itself. */
@@ -305,9 +316,7 @@ function onFrame(link, type, flags, buffer, start, end) {
 
 function onAnswer(flags, buffer, start, end) {
   if (end - start < 4) throw new ProtocolError('an ANSWER that is too short');
-  const number = buffer.readUInt32LE(start);
-  const question = questions.get(number);
-  if (question === undefined) throw new ProtocolError('an ANSWER to no question');
+  if (question === null || buffer.readUInt32LE(start) !== question.number) throw new ProtocolError('an ANSWER to no question');
   for (let at = start + 4; at < end; ) {
     const [topic, next] = readName(buffer, at, end);
     if (next + 8 > end) throw new ProtocolError('an ANSWER that is too short');
@@ -315,8 +324,11 @@ function onAnswer(flags, buffer, start, end) {
     at = next + 8;
   }
   if ((flags & FLAG.END) === 0 || --question.waiting > 0) return;
-  questions.delete(number);
-  question.resolve(question.found);
+  const answered = question;
+  question = null;
+  // Each may do with it what it likes.
+  for (const resolve of answered.askers) resolve(structuredClone(answered.found));
+  askNext();
 }
 
 /** The topic at `start` and where it ends. */

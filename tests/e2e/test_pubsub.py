@@ -61,6 +61,20 @@ def test_every_worker_and_socket_hears_what_any_worker_publishes(world):
         assert eventually(lambda: world.get(f"/{name}/heard").json() == said), name
 
 
+@pytest.mark.parametrize("name", KINDS)
+def test_what_is_published_before_the_worker_serves_is_bounded_as_later(world, name):
+    refused = [f"publish() of {size} bytes; a topic's messages take less than 1 MiB" for size in (1 << 21, 1 << 21, 1_200_000, 1 << 21)]
+    assert world.get(f"/{name}/early").json() == {"refused": refused, "taken": 16, "refused later": refused}
+
+    async def talk():
+        # All that was kept has left, and what comes now has its room.
+        socket = await enter(world, NODE, "after")
+        await asyncio.to_thread(post, world, f"/{name}/publish?topic=after", "x" * 1_000_000)
+        assert len(await asyncio.wait_for(socket.recv(), 30)) == 1_000_000
+
+    asyncio.run(talk())
+
+
 def test_presence_tells_every_language_who_comes_and_goes(world):
     async def talk():
         ada, tim = await enter(world, NODE, "room", "Ada"), await enter(world, ASGI, "room", "Tim")

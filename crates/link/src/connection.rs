@@ -15,6 +15,7 @@ use wire::{FLAG_END, HEADER_LEN, Kind, ResetCode};
 use crate::pool::{Closed, Worker};
 use crate::stream::{Incoming, State, Stream};
 use crate::traffic::Traffic;
+use crate::unread::{UNREAD_BYTES_MAX, Unread};
 
 /// Read at most this much before other tasks of the thread get their turn, in bytes.
 const READ_BUDGET: usize = 1 << 20;
@@ -39,6 +40,8 @@ pub struct Link {
     driver: RefCell<Option<Waker>>,
     retired: Cell<bool>,
     condemned: Cell<bool>,
+    /// The worker does not read what it is told of topics.
+    overrun: Cell<bool>,
     /// Called when a request is no longer in flight, so that a waiting one may take its place.
     on_stream_end: RefCell<Option<OnStreamEnd>>,
     topics: RefCell<Option<Rc<dyn TopicFrames>>>,
@@ -86,9 +89,18 @@ struct Outgoing {
     total_before: u64,
     /// Let go when all of `bytes` has been written.
     held: Vec<Arc<dyn std::any::Any + Send + Sync>>,
+    unread: Unread,
 }
 
 impl Outgoing {
+    /// Appends a frame that no credit bounds; says how many bytes of such frames wait.
+    fn put_unpaid(&mut self, put: impl FnOnce(&mut Vec<u8>)) -> u64 {
+        let start = self.total_before + self.bytes.len() as u64;
+        put(&mut self.bytes);
+        let end = self.total_before + self.bytes.len() as u64;
+        self.unread.add(start..end, self.total_before + self.written as u64)
+    }
+
     /// Lets go of what has been written, once that is most of it: with a worker that is always a little behind, the buffer is
     /// never empty, and would grow for ever.
     fn drop_written(&mut self) {
@@ -120,6 +132,7 @@ impl Link {
             driver: RefCell::new(None),
             retired: Cell::new(false),
             condemned: Cell::new(false),
+            overrun: Cell::new(false),
             on_stream_end: RefCell::new(None),
             topics: RefCell::new(None),
             traffic,
@@ -164,10 +177,24 @@ impl Link {
         true
     }
 
-    /// Queues a frame of topics. `held` is let go when it has been written.
-    pub fn send_topic(&self, put: impl FnOnce(&mut Vec<u8>), held: Option<Arc<dyn std::any::Any + Send + Sync>>) {
-        self.out.borrow_mut().held.extend(held);
+    /// Queues a frame of topics that somebody has paid for with credit: `held` is let go when it has been written.
+    pub fn send_held(&self, put: impl FnOnce(&mut Vec<u8>), held: Arc<dyn std::any::Any + Send + Sync>) {
+        self.out.borrow_mut().held.push(held);
         self.queue(put);
+    }
+
+    /// Queues a frame of topics that costs the worker no credit. One that leaves too much of that unread has broken the
+    /// protocol: [`Link::run`] ends.
+    pub fn send_unpaid(&self, put: impl FnOnce(&mut Vec<u8>)) {
+        if self.overrun.get() {
+            return;
+        }
+        let mut waiting = 0;
+        self.queue_with(|out| waiting = out.put_unpaid(put));
+        if waiting > UNREAD_BYTES_MAX {
+            self.overrun.set(true);
+            self.wake_driver();
+        }
     }
 
     /// Opens a stream with an encoded REQUEST frame, whose stream id is filled in. `body_sent` is the
@@ -226,9 +253,13 @@ impl Link {
     }
 
     pub(crate) fn queue(&self, put: impl FnOnce(&mut Vec<u8>)) {
+        self.queue_with(|out| put(&mut out.bytes));
+    }
+
+    fn queue_with(&self, put: impl FnOnce(&mut Outgoing)) {
         let mut out = self.out.borrow_mut();
         let was_empty = out.written == out.bytes.len();
-        put(&mut out.bytes);
+        put(&mut out);
         drop(out);
         if was_empty {
             self.wake_driver();
@@ -306,6 +337,10 @@ impl Link {
         *self.driver.borrow_mut() = Some(cx.waker().clone());
         if let Poll::Ready(closed) = self.poll_read(cx, input) {
             return Poll::Ready(closed);
+        }
+        if self.overrun.get() {
+            let limit = UNREAD_BYTES_MAX >> 20;
+            return Poll::Ready(Closed::Protocol(format!("it leaves {limit} MiB of presence events and answers unread")));
         }
         if let Poll::Ready(closed) = self.poll_write(cx) {
             return Poll::Ready(closed);

@@ -9,6 +9,7 @@ mod connection;
 mod pool;
 mod stream;
 mod traffic;
+mod unread;
 
 pub use connection::{Link, TopicFrame, TopicFrames};
 pub use pool::{Closed, Command, Event, ServiceState, Worker, WorkerId};

@@ -25,7 +25,9 @@ MESSAGE_BYTES_MAX = (1 << 20) - 512
 # oldest go.
 WAITING_BYTES_MAX = 4 << 20
 EVENT_COST = 64
-# What was published before the worker's links were open, in bytes and as many again for each message as it costs later.
+# What was published before the worker's links were open: no more than may wait on one of them, so that none of it is refused
+# once they are. Each message is counted as there: its topic and its data as the frame carries them, and EARLY_COST, which
+# stands for what keeping it takes and is MESSAGE_COST of protocol/README.md.
 EARLY_BYTES_MAX = 16 << 20
 EARLY_COST = 64
 # Open at once in one worker, of either kind. The front holds a worker to as many topics.
@@ -274,7 +276,7 @@ class Subscription:
             self._waiting.append((event, size + EVENT_COST))
             self._bytes += size + EVENT_COST
             while self._bytes > WAITING_BYTES_MAX and len(self._waiting) > 1:
-                self._bytes -= self._waiting.popleft()[1]
+                self._take()
                 self.dropped += 1
             self._wake()
 
@@ -354,7 +356,9 @@ class _Exchange:
         self._listeners = {}
         self._watchers = {}
         self._present = {}
-        self._questions = {}
+        # What the front is being asked, and those who want the answer to the next question.
+        self._question = None
+        self._askers = []
         self._last_question = 0
         self._tasks = set()
         self.expected = False
@@ -366,16 +370,16 @@ class _Exchange:
     def use(self, links):
         """The links are open."""
         with self._lock:
-            self._links = links
-            early, self._early = self._early, []
-            self._early_bytes = 0
+            # Within the lock: what another thread publishes or subscribes to meanwhile waits for its turn.
             wanted = [(topic, 0) for topic in self._listeners] + [(topic, FOR_PRESENCE) for topic in self._watchers]
+            for topic, flags in wanted:
+                links.topic_frame(self._home_of(topic, links), SUBSCRIBE, flags, 0, 0, _name(topic))
+            for topic, data, stream, home in self._early:
+                links.publish(self._home_of(topic, links), topic, data, stream, home)
+            self._early.clear()
+            self._links = links
         if wanted:
             links.listen(self.on_frame)
-        for topic, flags in wanted:
-            self.send(topic, SUBSCRIBE, flags, 0, 0, b"")
-        for message in early:
-            self.publish(*message)
 
     def is_started(self):
         return self._links is not None
@@ -385,19 +389,20 @@ class _Exchange:
             raise TopicsUnavailable
 
     def publish(self, topic, data, stream, home):
-        self.check_expected()
+        # No character and no element takes more than 8 bytes.
+        if len(data) > MESSAGE_BYTES_MAX // 8:
+            _check_size(_size_of(data))
         if self._links is None and self._keep_early(topic, data, stream, home):
             return False
         links = self._links
-        if len(data) > MESSAGE_BYTES_MAX:
-            raise ValueError(f"publish() of {len(data)}; a topic's messages take less than 1 MiB")
-        sent = links.publish(self._home_of(topic), topic, data, stream, home)
+        sent = links.publish(self._home_of(topic, links), topic, data, stream, home)
         if sent is None:
             raise TopicsFull(f"16 MiB of messages wait already; the one for {topic!r} was not taken")
         return sent
 
     def _keep_early(self, topic, data, stream, home):
-        cost = len(data) + EARLY_COST
+        self.check_expected()
+        cost = 2 + len(topic.encode()) + _size_of(data) + EARLY_COST
         with self._lock:
             if self._links is not None:
                 return False
@@ -408,17 +413,18 @@ class _Exchange:
             return True
 
     def send(self, topic, kind, flags, aux, stream, rest):
-        if self._links is not None:
-            self._links.topic_frame(self._home_of(topic), kind, flags, aux, stream, _name(topic) + rest)
+        links = self._links
+        if links is not None:
+            links.topic_frame(self._home_of(topic, links), kind, flags, aux, stream, _name(topic) + rest)
 
-    def _home_of(self, topic):
+    def _home_of(self, topic, links):
         home = self._homes.get(topic)
         if home is None:
             from ._native import topic_link
 
             if len(self._homes) >= 1024:
                 self._homes.clear()
-            home = self._homes[topic] = topic_link(topic, len(self._links.links))
+            home = self._homes[topic] = topic_link(topic, len(links.links))
         return home
 
     def listen(self, topic, callback, flags):
@@ -468,12 +474,22 @@ class _Exchange:
 
         future = Future()
         with self._lock:
-            number = self._last_question = (self._last_question + 1) % (1 << 32)
-            self._questions[number] = [future, len(links.links), {}]
+            self._askers.append(future)
         links.listen(self.on_frame)
-        for home in range(len(links.links)):
-            links.topic_frame(home, QUERY, 0, 0, 0, struct.pack("<I", number))
+        self._ask_next()
         return Answer(future)
+
+    def _ask_next(self):
+        """Ask the front for all who want to know, unless it is being asked: one question at a time bounds what it answers."""
+        with self._lock:
+            if self._question is not None or not self._askers:
+                return
+            self._last_question = (self._last_question + 1) % (1 << 32)
+            number, homes = self._last_question, len(self._links.links)
+            self._question = _Question(number, self._askers, homes)
+            self._askers = []
+        for home in range(homes):
+            self._links.topic_frame(home, QUERY, 0, 0, 0, struct.pack("<I", number))
 
     def call(self, callback, event, done):
         """Call a callback; one that raises costs nothing but its line in the log.
@@ -531,21 +547,39 @@ class _Exchange:
 
     def _on_answer(self, flags, payload):
         (number,) = struct.unpack_from("<I", payload)
-        question = self._questions.get(number)
-        if question is None:
+        question = self._question
+        if question is None or question.number != number:
             return
         at = 4
         while at < len(payload):
             topic, at = _read_name(payload, at)
             sockets, workers = struct.unpack_from("<II", payload, at)
-            question[2][topic] = {"sockets": sockets, "workers": workers}
+            question.found[topic] = {"sockets": sockets, "workers": workers}
             at += 8
         if flags & END:
-            question[1] -= 1
-            if question[1] == 0:
-                del self._questions[number]
-                if question[0].set_running_or_notify_cancel():
-                    question[0].set_result(question[2])
+            with self._lock:
+                question.open -= 1
+                if question.open > 0:
+                    return
+                self._question = None
+            for future in question.askers:
+                if future.set_running_or_notify_cancel():
+                    # Each may do with it what it likes.
+                    future.set_result({topic: dict(counts) for topic, counts in question.found.items()})
+            self._ask_next()
+
+
+class _Question:
+    """For `topics()`."""
+
+    __slots__ = ("askers", "found", "number", "open")
+
+    def __init__(self, number, askers, links):
+        self.number = number
+        self.askers = askers
+        # Links that have not answered to the end.
+        self.open = links
+        self.found = {}
 
 
 def _checked(topic):
@@ -554,6 +588,16 @@ def _checked(topic):
     if len(topic) > TOPIC_BYTES_MAX or len(topic.encode()) > TOPIC_BYTES_MAX:
         raise ValueError(f"a topic's name takes at most {TOPIC_BYTES_MAX} bytes")
     return topic
+
+
+def _size_of(data):
+    """The bytes that a message takes. Raises TypeError for what is neither text nor bytes."""
+    return len(data.encode()) if isinstance(data, str) else memoryview(data).nbytes
+
+
+def _check_size(size):
+    if size > MESSAGE_BYTES_MAX:
+        raise ValueError(f"publish() of {size} bytes; a topic's messages take less than 1 MiB")
 
 
 def _name(topic):

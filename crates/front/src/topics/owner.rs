@@ -119,7 +119,7 @@ impl Topics {
             let members = entry.members();
             for (name, count) in entry.names.iter().filter(|_| presence) {
                 for _ in 0..*count {
-                    link.send_topic(|out| wire::put_presence(out, true, topic, members, name), None);
+                    link.send_unpaid(|out| wire::put_presence(out, true, topic, members, name));
                 }
             }
         } else if entry.is_empty() {
@@ -160,7 +160,7 @@ impl Topics {
         let members = entry.members();
         for worker in &entry.watchers {
             if let Some(link) = thread.link(*worker) {
-                link.send_topic(|out| wire::put_presence(out, joined, topic, members, name), None);
+                link.send_unpaid(|out| wire::put_presence(out, joined, topic, members, name));
             }
         }
         if entry.is_empty() {
@@ -181,7 +181,7 @@ impl Topics {
             if let Some(link) = thread.link(*worker) {
                 let flags = frame.flags & FLAG_TEXT;
                 // Its publisher waits for a worker that does not read.
-                link.send_topic(|out| wire::put_frame(out, Kind::Message, flags, 0, 0, &frame.payload), Some(hold.clone()));
+                link.send_held(|out| wire::put_frame(out, Kind::Message, flags, 0, 0, &frame.payload), hold.clone());
             }
         }
         if entry.members() == 0 {
@@ -216,7 +216,7 @@ impl Topics {
         if granted > 0
             && let Some(link) = thread.link(worker)
         {
-            link.send_topic(|out| wire::put_credit(out, 0, granted), None);
+            link.send_unpaid(|out| wire::put_credit(out, 0, granted));
         }
     }
 
@@ -239,11 +239,11 @@ impl Topics {
         for (topic, entry) in &*self.owned.borrow() {
             wire::put_answer_entry(&mut payload, topic, entry.members(), entry.listeners.len() as u32);
             if payload.len() >= ANSWER_BYTES {
-                link.send_topic(|out| wire::put_frame(out, Kind::Answer, 0, 0, 0, &payload), None);
+                link.send_unpaid(|out| wire::put_frame(out, Kind::Answer, 0, 0, 0, &payload));
                 payload.truncate(question.len());
             }
         }
-        link.send_topic(|out| wire::put_frame(out, Kind::Answer, FLAG_END, 0, 0, &payload), None);
+        link.send_unpaid(|out| wire::put_frame(out, Kind::Answer, FLAG_END, 0, 0, &payload));
         Ok(())
     }
 }

@@ -4,59 +4,32 @@ import asyncio
 from urllib.parse import parse_qs
 
 import bireme
+import pubsub_shared
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route, WebSocketRoute
 
-heard = []
-bireme.subscribe("news", lambda data: heard.append(data if isinstance(data, str) else f"bytes {len(data)}"))
-seen = []
-
 
 async def watch(event):
-    seen.append([event.joined, event.name, event.members])
+    pubsub_shared.seen.append([event.joined, event.name, event.members])
 
 
 bireme.presence("room", watch)
 
 
-def fill():
-    opened = []
-    try:
-        while True:
-            opened.append(bireme.subscribe(f"fill-{len(opened)}", lambda data: None))
-    except bireme.TopicsFull as error:
-        for subscription in opened:
-            subscription.close()
-        return [len(opened), type(error).__name__]
-
-
 async def answer(request):
-    topic = request.query_params.get("topic")
-    match request.path_params["what"]:
-        case "publish":
-            for line in (await request.body()).decode().split("\n"):
-                bireme.publish(topic, line)
-            return JSONResponse("published")
+    what, topic = request.path_params["what"], request.query_params.get("topic")
+    body = await request.body()
+    match what:
         case "thread":
-            lines = (await request.body()).decode().split("\n")
-            await asyncio.to_thread(lambda: [bireme.publish(topic, line) for line in lines])
-            return JSONResponse("published")
-        case "bytes":
-            bireme.publish(topic, await request.body())
-            return JSONResponse("published")
-        case "heard":
-            return JSONResponse(heard)
-        case "seen":
-            return JSONResponse(seen)
+            return JSONResponse(await asyncio.to_thread(pubsub_shared.answer, "publish", topic, body))
         case "topics":
-            return JSONResponse(await bireme.topics())
-        case "fill":
-            return JSONResponse(fill())
+            answers = await asyncio.gather(*(bireme.topics() for _ in range(pubsub_shared.QUESTIONS)))
+            return JSONResponse(pubsub_shared.only(answers))
         case "next":
             async for data in bireme.subscribe(topic):
                 return JSONResponse(data)
-    return JSONResponse("here")
+    return JSONResponse(pubsub_shared.answer(what, topic, body))
 
 
 async def socket(websocket):

@@ -4,45 +4,20 @@ import json
 from urllib.parse import parse_qs
 
 import bireme
+import pubsub_shared
 
-heard = []
-bireme.subscribe("news", lambda data: heard.append(data if isinstance(data, str) else f"bytes {len(data)}"))
-seen = []
-bireme.presence("room", lambda event: seen.append([event.joined, event.name, event.members]))
-
-
-def fill():
-    opened = []
-    try:
-        while True:
-            opened.append(bireme.subscribe(f"fill-{len(opened)}", lambda data: None))
-    except bireme.TopicsFull as error:
-        for subscription in opened:
-            subscription.close()
-        return [len(opened), type(error).__name__]
+bireme.presence("room", lambda event: pubsub_shared.seen.append([event.joined, event.name, event.members]))
 
 
 def answer(what, topic, body):
     match what:
-        case "publish":
-            for line in body.decode().split("\n"):
-                bireme.publish(topic, line)
-            return "published"
-        case "bytes":
-            bireme.publish(topic, bytearray(body))
-            return "published"
-        case "heard":
-            return heard
-        case "seen":
-            return seen
         case "topics":
-            return bireme.topics().result()
-        case "fill":
-            return fill()
+            questions = [bireme.topics() for _ in range(pubsub_shared.QUESTIONS)]
+            return pubsub_shared.only([question.result() for question in questions])
         case "next":
             with bireme.subscribe(topic) as subscription:
                 return next(subscription)
-    return "here"
+    return pubsub_shared.answer(what, topic, body)
 
 
 def app(environ, start_response):
