@@ -109,7 +109,7 @@ impl Pool {
     pub fn open(&self, frame: &mut [u8], body_sent: usize, preference: &Preference) -> Option<Stream> {
         let active = self.active.borrow();
         let most = self.limits.get().streams_per_link_max;
-        let has_room = |link: &&Rc<Link>| link.requests_in_flight() < most;
+        let has_room = |link: &&Rc<Link>| link.requests_in_flight() < most && !link.is_used_up();
         let preferred = match preference {
             Preference::None | Preference::Opens(_) => None,
             Preference::Hashed(value) => {

@@ -24,6 +24,12 @@ const LAST_WORDS_MAX: usize = 16 << 20;
 /// Largest payload that is copied out of the read buffer, in bytes.
 const COPY_MAX: usize = 4096;
 const READ_CHUNK: usize = 64 * 1024;
+/// Informational responses of one request that are passed on. They cost no credit and are advice, so a worker that sends more is not
+/// wrong: the rest is dropped.
+const INFORMATIONAL_MAX: u16 = 256;
+/// Requests that a worker is given on all its links: whoever looks after it replaces it then. Streams are numbered by a u32 on each link
+/// and no number is used again; what is left of them is enough for the time that the replacement takes.
+pub const WORKER_STREAMS_MAX: u64 = 4_000_000_000;
 /// What an outgoing buffer may keep when it is empty, in bytes.
 const KEEP_CAPACITY: usize = 256 * 1024;
 
@@ -150,6 +156,11 @@ impl Link {
         self.streams.borrow().len() - self.upgraded.get()
     }
 
+    /// Whether it has no number left for another stream.
+    pub fn is_used_up(&self) -> bool {
+        self.next_stream.get() == u32::MAX
+    }
+
     /// Sets what is called when a stream has ended or become a WebSocket or a tunnel.
     pub fn set_on_stream_end(&self, callback: Rc<dyn Fn()>) {
         *self.on_stream_end.borrow_mut() = Some(OnStreamEnd(callback));
@@ -201,7 +212,7 @@ impl Link {
     /// number of body bytes in the frame. `None` when the link takes no more streams.
     pub fn open(self: &Rc<Self>, frame: &mut [u8], body_sent: usize) -> Option<Stream> {
         let id = self.next_stream.get();
-        if self.retired.get() || self.condemned.get() || id == u32::MAX {
+        if self.retired.get() || self.condemned.get() || self.is_used_up() {
             return None;
         }
         self.next_stream.set(id + 1);
@@ -482,6 +493,10 @@ fn read_event(stream: &mut State, kind: Kind, flags: u8, aux: u16, payload: Byte
                 return Err(format!("informational response with status {aux} is out of place"));
             }
             wire::field_list(kind, &payload).map_err(|e| e.to_string())?;
+            if stream.informational == INFORMATIONAL_MAX {
+                return Ok(None);
+            }
+            stream.informational += 1;
             Incoming::Informational { status: aux, payload }
         }
         Kind::Response => {
@@ -505,6 +520,10 @@ fn read_event(stream: &mut State, kind: Kind, flags: u8, aux: u16, payload: Byte
             }
             spend(stream, payload.len())?;
             stream.remote_end = end;
+            // It says nothing and costs no credit: no number of them may wait for a slow client.
+            if payload.is_empty() && !end {
+                return Ok(None);
+            }
             Incoming::Data { bytes: payload, end }
         }
         Kind::Tunnel => {
@@ -654,6 +673,20 @@ mod tests {
         assert!(answer(file, b"srv/a").is_err());
         assert!(answer(file, b"/srv/\0a").is_err());
         assert!(answer(file, &[b'/'; wire::FILE_PATH_MAX + 1]).is_err());
+    }
+
+    #[test]
+    fn what_costs_no_credit_does_not_gather() {
+        let mut stream = State::new(0, FLAG_END, 0);
+        let hint = |stream: &mut State| read_event(stream, Kind::Informational, 0, 103, Bytes::from_static(b"\0\0")).unwrap();
+        for _ in 0..INFORMATIONAL_MAX {
+            assert!(hint(&mut stream).is_some());
+        }
+        assert!(hint(&mut stream).is_none());
+        check(&mut stream, Kind::Response, 0, 200, b"\0\0\0\0").unwrap();
+        let data = |stream: &mut State, flags| read_event(stream, Kind::Data, flags, 0, Bytes::new()).unwrap();
+        assert!(data(&mut stream, 0).is_none());
+        assert!(matches!(data(&mut stream, FLAG_END), Some(Incoming::Data { end: true, .. })));
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod stream;
 mod traffic;
 mod unread;
 
-pub use connection::{Link, TopicFrame, TopicFrames};
+pub use connection::{Link, TopicFrame, TopicFrames, WORKER_STREAMS_MAX};
 pub use pool::{Closed, Command, Event, ServiceState, Worker, WorkerId};
 pub use stream::{Incoming, Stream};
 pub use traffic::Traffic;

@@ -104,6 +104,8 @@ pub(crate) struct State {
     pub(crate) local_end: bool,
     pub(crate) remote_end: bool,
     pub(crate) response_begun: bool,
+    /// Informational responses that have been passed on.
+    pub(crate) informational: u16,
     pub(crate) upgrade: bool,
     /// The request asks for a WebSocket.
     pub(crate) websocket: bool,
@@ -139,6 +141,7 @@ impl State {
             local_end: flags & wire::FLAG_END != 0,
             remote_end: false,
             response_begun: false,
+            informational: 0,
             upgrade: flags & wire::FLAG_UPGRADE != 0,
             websocket: flags & wire::FLAG_WEBSOCKET != 0,
             accepted: false,

@@ -500,9 +500,10 @@ impl Machine {
         {
             return;
         }
-        let why = match (self.policy.recycle_requests, self.policy.recycle_memory_bytes, memory) {
-            (Some(max), _, _) if served >= max => format!("it has served {served} requests (limit {max})"),
-            (_, Some(max), Some(used)) if used > max => {
+        let most = self.policy.recycle_requests.map_or(link::WORKER_STREAMS_MAX, |max| max.min(link::WORKER_STREAMS_MAX));
+        let why = match (self.policy.recycle_memory_bytes, memory) {
+            _ if served >= most => format!("it has served {served} requests (limit {most})"),
+            (Some(max), Some(used)) if used > max => {
                 format!("it uses {} MiB of memory (limit {} MiB)", used >> 20, max >> 20)
             }
             _ => return,

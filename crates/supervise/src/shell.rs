@@ -259,9 +259,9 @@ impl Shell {
     }
 
     fn next_deadline(&self, usage_at: Instant) -> Instant {
-        let watches_usage = |run: &Run| {
-            run.specs.values().any(|spec| spec.policy.recycle_requests.is_some() || spec.policy.recycle_memory_bytes.is_some())
-        };
+        // Each worker that serves has a limit, see [`link::WORKER_STREAMS_MAX`].
+        let watches_usage =
+            |run: &Run| run.specs.values().any(|spec| spec.policy.links > 0 || spec.policy.recycle_memory_bytes.is_some());
         let usage = self.services.values().any(watches_usage).then_some(usage_at);
         let machines = self.services.values().filter_map(|run| run.machine.deadline()).map(|at| self.epoch + at);
         // An hour stands for "nothing to wait for".
@@ -652,10 +652,10 @@ impl Shell {
                     (Some(_), Some(process)) => resident_bytes(process.pid()),
                     _ => None,
                 };
-                (memory.is_some() || policy.recycle_requests.is_some()).then(|| {
-                    let served = run.shared.served.load(Ordering::Relaxed);
-                    (run.service.clone(), Event::Usage { worker: *worker, served, memory })
-                })
+                let served = run.shared.served.load(Ordering::Relaxed);
+                let counts = policy.recycle_requests.is_some() || served >= link::WORKER_STREAMS_MAX;
+                let event = Event::Usage { worker: *worker, served, memory };
+                (memory.is_some() || counts).then(|| (run.service.clone(), event))
             })
             .collect();
         for (service, event) in measured {

@@ -27,7 +27,7 @@ pub struct Policy {
     pub stable_after: Duration,
     /// Pauses between failing starts.
     pub backoff: Backoff,
-    /// Streams after which a worker is replaced.
+    /// Streams after which a worker is replaced; never more than [`link::WORKER_STREAMS_MAX`].
     pub recycle_requests: Option<u64>,
     /// Resident bytes past which a worker is replaced.
     pub recycle_memory_bytes: Option<u64>,

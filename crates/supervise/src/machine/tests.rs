@@ -277,6 +277,15 @@ fn a_replacement_is_ready_before_the_old_worker_retires() {
 }
 
 #[test]
+fn without_a_limit_a_worker_serves_until_its_links_could_run_out_of_numbers() {
+    let mut bench = Bench::started_with(policy(1));
+    let usage = |served| Event::Usage { worker: 1, served, memory: None };
+    assert!(bench.feed(usage(link::WORKER_STREAMS_MAX - 1)).is_empty());
+    assert_eq!(bench.feed(usage(link::WORKER_STREAMS_MAX))[1], "spawn 2 as #1 of 1");
+    assert!(link::WORKER_STREAMS_MAX < u64::from(u32::MAX));
+}
+
+#[test]
 fn a_replacement_that_fails_leaves_the_old_worker_alone() {
     let mut bench = Bench::started_with(Policy { recycle_memory_bytes: Some(1 << 20), ..policy(1) });
     let usage = || Event::Usage { worker: 1, served: 0, memory: Some(5 << 20) };
