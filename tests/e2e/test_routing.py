@@ -1,6 +1,7 @@
 """Where a request goes, what it is told about its client, and what the front answers by itself."""
 
 import json
+import subprocess
 import zlib
 
 import pytest
@@ -316,6 +317,28 @@ def test_access_log_cannot_be_forged(serve):
     server.stop()
     text = (server.folder / "access.log").read_text()
     assert text.count("\n") == 1 and "\t" not in text and "\xff" not in text and 'b"' not in text
+
+
+@pytest.mark.parametrize("version", ["--http1.1", "--http2-prior-knowledge"])
+def test_a_page_of_the_front_s_own_is_logged_with_its_id_and_length(serve, version):
+    config = NODE_FETCH.config('[access_log]\nformat = "json"\npath = "access.log"\n')
+    server = serve('[[route]]\nmatch = "/files/*"\nstatic = "."\n' + config)
+    # No such file, a method that files do not take, and a target that is too long.
+    requests = [["/files/none"], ["/files/none", "-X", "DELETE"], ["/" + "a" * 20_000]]
+    pages = []
+    for path, *more in requests:
+        command = ["curl", "-sS", version, *more, server.url + path]
+        pages.append(subprocess.run(command, capture_output=True, check=True, timeout=20).stdout)
+    server.stop()
+    logged = {}
+    for line in (server.folder / "access.log").read_text().splitlines():
+        record = json.loads(line)
+        logged[record["request_id"]] = record
+    for page in pages:
+        said = json.loads(page)
+        record = logged.pop(said["request_id"])
+        assert (record["status"], record["bytes"]) == (said["status"], len(page))
+    assert not logged
 
 
 def test_refused_requests_are_logged(serve):

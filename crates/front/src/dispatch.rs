@@ -17,7 +17,7 @@ use crate::head::{BodyLength, Field, Head, is_hop_by_hop, is_idempotent, list_me
 use crate::pool::Pool;
 use crate::request_id;
 use crate::shadow;
-use crate::static_files;
+use crate::static_files::{self, Answer};
 use crate::sticky::Preference;
 use crate::thread::Thread;
 use crate::upstream::Upstream;
@@ -43,8 +43,8 @@ pub enum Plan {
     Service(Box<Request>),
     /// The front answers.
     Reply(Reply),
-    /// A file answers, or says that there is none.
-    Static(Rc<ActiveRoute>, static_files::Answer),
+    /// A file answers.
+    Static(Rc<ActiveRoute>, static_files::Response),
     /// A file answers when the disk has been waited for.
     Lookup(Box<Lookup>),
 }
@@ -81,9 +81,9 @@ impl Lookup {
     }
 
     /// Waits for the answer.
-    pub async fn answer(&self) -> static_files::Answer {
+    pub async fn answer(&self) -> Answer {
         let ActiveTarget::Static(root) = &self.route.target else {
-            return static_files::Answer::Refusal { code: Code::Internal, fields: Vec::new() };
+            return Answer::Refusal { code: Code::Internal, fields: Vec::new() };
         };
         let fields: Vec<Field<'_>> = self.fields.iter().map(|(n, v)| (n.as_slice(), v.as_slice())).collect();
         let (path, query) = split_target(&self.target);
@@ -266,7 +266,14 @@ impl Reply {
         Reply::with_page(&fault, page)
     }
 
-    /// The same, with what the log says, where the settings are those of development.
+    /// The page for a file that is not to be had; `fields` belong to it.
+    pub fn refusal(code: Code, fields: Vec<(&'static str, String)>, accept: Option<&[u8]>, request_id: &str) -> Reply {
+        let mut reply = Reply::fault(code.into(), accept, request_id);
+        reply.fields.extend(fields.into_iter().map(|(name, value)| (name.into(), value.into_bytes())));
+        reply
+    }
+
+    /// A fault's page with what the log says, where the settings are those of development.
     pub fn fault_of_app(fault: Fault, thread: &Thread, accept: Option<&[u8]>, request_id: &str) -> Reply {
         if !thread.active().settings.dev {
             return Reply::fault(fault, accept, request_id);
@@ -346,7 +353,10 @@ pub fn plan(
             let (path, query) = split_target(head.target);
             let request = static_files::Request { method: head.method, path, query, fields: &head.fields, now: Instant::now() };
             match root.get_now(&request) {
-                Some(answer) => Plan::Static(route.clone(), answer),
+                Some(Answer::Response(response)) => Plan::Static(route.clone(), response),
+                Some(Answer::Refusal { code, fields }) => {
+                    Plan::Reply(Reply::refusal(code, fields, head.get("accept"), id.as_str()))
+                }
                 None => Plan::Lookup(Box::new(Lookup::new(thread, peer, head, route.clone(), id))),
             }
         }

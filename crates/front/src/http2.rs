@@ -22,7 +22,7 @@ use crate::thread::Thread;
 use exchange::Exchange;
 use head::{accept, join_cookies, read_head};
 use prefixed::Prefixed;
-use reply::{send_answer, send_reply};
+use reply::{send_reply, send_static};
 
 /// What a client may send on one stream before the worker has taken it, in bytes; as on a link.
 const STREAM_WINDOW: u32 = wire::INITIAL_CREDIT;
@@ -142,8 +142,7 @@ async fn exchange(
             let (planned, id) = plan(&thread, &mut peer.borrow_mut(), &head, &[], complete, Vec::new());
             let answered = match &planned {
                 Plan::Reply(reply) => Some((reply.status, reply.body.len() as u64)),
-                Plan::Static(_, Answer::Response(response)) => Some((response.status, response.body.len())),
-                Plan::Static(_, Answer::Refusal { code, .. }) => Some((code.status(), 0)),
+                Plan::Static(_, response) => Some((response.status, response.body.len())),
                 Plan::Service(_) | Plan::Lookup(_) => None,
             };
             if let Some((status, bytes)) = answered {
@@ -154,22 +153,25 @@ async fn exchange(
         Err(fault) => {
             let id = thread.next_request_id();
             let unread = Head { version: 20, ..Head::unread() };
-            record_head(&thread, &peer.borrow(), &unread, id.as_str(), fault.status(), 0);
-            (Plan::Reply(Reply::fault(fault, accept(&parts), id.as_str())), parts.method == http::Method::HEAD, false)
+            let reply = Reply::fault(fault, accept(&parts), id.as_str());
+            record_head(&thread, &peer.borrow(), &unread, id.as_str(), reply.status, reply.body.len() as u64);
+            (Plan::Reply(reply), parts.method == http::Method::HEAD, false)
         }
     };
     match planned {
         Plan::Reply(reply) => send_reply(&thread, &mut respond, &reply, is_head),
-        Plan::Static(route, answer) => send_answer(&thread, &mut respond, &route, answer, accept(&parts), is_head).await,
-        Plan::Lookup(lookup) => {
-            let answer = lookup.answer().await;
-            let (status, bytes) = match &answer {
-                Answer::Response(response) => (response.status, response.body.len()),
-                Answer::Refusal { code, .. } => (code.status(), 0),
-            };
-            lookup.record(&thread, status, bytes);
-            send_answer(&thread, &mut respond, &lookup.route, answer, accept(&parts), is_head).await;
-        }
+        Plan::Static(route, response) => send_static(&thread, &mut respond, &route, response).await,
+        Plan::Lookup(lookup) => match lookup.answer().await {
+            Answer::Response(response) => {
+                lookup.record(&thread, response.status, response.body.len());
+                send_static(&thread, &mut respond, &lookup.route, response).await;
+            }
+            Answer::Refusal { code, fields } => {
+                let reply = Reply::refusal(code, fields, lookup.get("accept"), lookup.id.as_str());
+                lookup.record(&thread, reply.status, reply.body.len() as u64);
+                send_reply(&thread, &mut respond, &reply, is_head);
+            }
+        },
         Plan::Service(request) => {
             let exchange = Exchange::new(thread, *request, respond, &mut body, (is_head, expect_continue));
             exchange.run().await;

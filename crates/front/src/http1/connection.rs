@@ -25,8 +25,8 @@ use super::chunked::Chunked;
 use super::response::put_informational;
 use crate::compress::Encoder;
 use crate::deadline::Deadline;
-use crate::dispatch::{Lookup, Peer, Request};
-use crate::static_files::Body;
+use crate::dispatch::{Lookup, Peer, Reply, Request};
+use crate::static_files::{Answer, Body};
 use crate::thread::Thread;
 use crate::wait::Wait;
 use crate::websocket::Socket;
@@ -222,16 +222,23 @@ impl<I: Io> Connection<I> {
                 End::Http2 => return Outcome::Http2(self.io, self.peer, self.input),
                 // Boxed, so that connections without files do not carry room for them.
                 End::Lookup(lookup, after) => {
-                    let answer = Box::pin(lookup.answer()).await;
-                    let is_head = lookup.method() == b"HEAD";
-                    let accept = lookup.get("accept");
-                    let (status, bytes, body) =
-                        self.put_answer(answer, &lookup.route, lookup.version(), is_head, accept, lookup.id.as_str());
+                    let (status, bytes, body) = match Box::pin(lookup.answer()).await {
+                        Answer::Response(response) => {
+                            let status = response.status;
+                            let (bytes, body) = self.put_static(response, &lookup.route, lookup.version());
+                            (status, bytes, body)
+                        }
+                        Answer::Refusal { code, fields } => {
+                            let reply = Reply::refusal(code, fields, lookup.get("accept"), lookup.id.as_str());
+                            self.put_reply(&reply, lookup.version(), lookup.method() == b"HEAD");
+                            (reply.status, reply.body.len() as u64, None)
+                        }
+                    };
                     lookup.record(&self.thread, status, bytes);
-                    self.state = State::Flush { then: after };
-                    if let Some(body) = body {
-                        self.state = State::File(Box::new((body, after)));
-                    }
+                    self.state = match body {
+                        Some(body) => State::File(Box::new((body, after))),
+                        None => State::Flush { then: after },
+                    };
                 }
                 End::File(body, after) => match Box::pin(self.send_file(body)).await {
                     Ok(()) => self.state = State::Flush { then: after },

@@ -9,27 +9,11 @@ use super::head::response_head;
 use crate::active::ActiveRoute;
 use crate::dispatch::Reply;
 use crate::response::may_have_body;
-use crate::static_files::Answer;
+use crate::static_files::Response;
 use crate::thread::Thread;
 
 /// Sends a static file, piece by piece as the client takes it.
-pub(super) async fn send_answer(
-    thread: &Thread,
-    respond: &mut SendResponse<Bytes>,
-    route: &ActiveRoute,
-    answer: Answer,
-    accept: Option<&[u8]>,
-    is_head: bool,
-) {
-    let response = match answer {
-        Answer::Response(response) => response,
-        Answer::Refusal { code, fields } => {
-            let id = thread.next_request_id();
-            let mut reply = Reply::fault(code.into(), accept, id.as_str());
-            reply.fields.extend(fields.into_iter().map(|(name, value)| (name.into(), value.into_bytes())));
-            return send_reply(thread, respond, &reply, is_head);
-        }
-    };
+pub(super) async fn send_static(thread: &Thread, respond: &mut SendResponse<Bytes>, route: &ActiveRoute, response: Response) {
     let set = &route.response_fields;
     let kept = response.fields().filter(|(name, _)| !set.iter().any(|(other, _)| name.eq_ignore_ascii_case(other.as_bytes())));
     let fields = kept.chain(set.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));

@@ -1,7 +1,7 @@
 //! After an answer: what is left of a request is read and dropped, and the connection goes on or ends.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::{After, Connection, DISCARD_BYTES_MAX, Io, LINGER_BYTES_MAX, LINGER_TIME, Phase, RequestBody, State, Step};
@@ -12,23 +12,24 @@ impl<I: Io> Connection<I> {
         match self.poll_write_out(cx) {
             Poll::Ready(Ok(_)) => {}
             Poll::Ready(Err(_)) => return Poll::Ready(Step::Abort),
-            Poll::Pending => {
-                let wait = self.thread.active().settings.timeouts.client_write_idle;
-                self.enter(Phase::Exchange(Wait::ClientWrite), Some(wait), false);
-                return self.deadline.poll(cx).map(|()| Step::Abort);
-            }
+            Poll::Pending => return self.poll_stalled(cx),
         }
-        Poll::Ready(match then {
-            After::NextRequest => Step::Next(State::Head),
-            After::Linger | After::Close => {
-                let shut = ready!(Pin::new(&mut self.io).poll_shutdown(cx));
-                if shut.is_ok() && then == After::Linger {
-                    Step::Next(State::Linger { left: LINGER_BYTES_MAX })
-                } else {
-                    Step::Abort
-                }
-            }
-        })
+        if then == After::NextRequest {
+            return Poll::Ready(Step::Next(State::Head));
+        }
+        // Over TLS this writes, too.
+        match Pin::new(&mut self.io).poll_shutdown(cx) {
+            Poll::Ready(Ok(())) if then == After::Linger => Poll::Ready(Step::Next(State::Linger { left: LINGER_BYTES_MAX })),
+            Poll::Ready(_) => Poll::Ready(Step::Abort),
+            Poll::Pending => self.poll_stalled(cx),
+        }
+    }
+
+    /// Waits for a client that does not take what is ready for it, but not for ever.
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+        let wait = self.thread.active().settings.timeouts.client_write_idle;
+        self.enter(Phase::Exchange(Wait::ClientWrite), Some(wait), false);
+        self.deadline.poll(cx).map(|()| Step::Abort)
     }
 
     pub(super) fn poll_discard(&mut self, cx: &mut Context<'_>, body: &mut RequestBody, left: &mut usize) -> Poll<Step> {

@@ -183,11 +183,10 @@ impl<I: Io> Connection<I> {
                 record_head(&self.thread, &self.peer, head, id.as_str(), reply.status, reply.body.len() as u64);
                 Step::Next(State::Flush { then: self.after(complete) })
             }
-            Plan::Static(route, answer) => {
+            Plan::Static(route, response) => {
                 self.keep_alive &= complete;
-                let is_head = head.method == b"HEAD";
-                let accept = head.get("accept");
-                let (status, bytes, body) = self.put_answer(answer, &route, head.version, is_head, accept, id.as_str());
+                let status = response.status;
+                let (bytes, body) = self.put_static(response, &route, head.version);
                 record_head(&self.thread, &self.peer, head, id.as_str(), status, bytes);
                 let then = self.after(complete);
                 Step::Next(match body {
@@ -216,11 +215,11 @@ impl<I: Io> Connection<I> {
     /// Answers what is not a readable request, and closes.
     fn refuse(&mut self, fault: Fault, accept: Option<&[u8]>) -> Step {
         let id = self.thread.next_request_id();
-        let unread = Head::unread();
-        record_head(&self.thread, &self.peer, &unread, id.as_str(), fault.status(), 0);
         tracing::debug!(target: "bireme::request", request_id = id.as_str(), client = self.peer.forwarded.address(), "{fault}");
         self.keep_alive = false;
-        self.put_reply(&Reply::fault(fault, accept, id.as_str()), 11, false);
+        let reply = Reply::fault(fault, accept, id.as_str());
+        record_head(&self.thread, &self.peer, &Head::unread(), id.as_str(), reply.status, reply.body.len() as u64);
+        self.put_reply(&reply, 11, false);
         Step::Next(State::Flush { then: After::Linger })
     }
 }

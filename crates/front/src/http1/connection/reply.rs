@@ -10,7 +10,7 @@ use crate::active::ActiveRoute;
 use crate::dispatch::Reply;
 use crate::http1::response::{Framing, Line, put_head, put_static_head};
 use crate::response::may_have_body;
-use crate::static_files::{Answer, Body};
+use crate::static_files::{Body, Response};
 use crate::thread::SCRATCH;
 
 impl<I: Io> Connection<I> {
@@ -37,26 +37,9 @@ impl<I: Io> Connection<I> {
         }
     }
 
-    /// Writes the head of a static file's answer, and its body if that is in memory. Says the status, the number of
-    /// body bytes, and the body that is still to be sent.
-    pub(super) fn put_answer(
-        &mut self,
-        answer: Answer,
-        route: &ActiveRoute,
-        version: u8,
-        is_head: bool,
-        accept: Option<&[u8]>,
-        id: &str,
-    ) -> (u16, u64, Option<Body>) {
-        let response = match answer {
-            Answer::Response(response) => response,
-            Answer::Refusal { code, fields } => {
-                let mut reply = Reply::fault(code.into(), accept, id);
-                reply.fields.extend(fields.into_iter().map(|(name, value)| (name.into(), value.into_bytes())));
-                self.put_reply(&reply, version, is_head);
-                return (reply.status, reply.body.len() as u64, None);
-            }
-        };
+    /// Writes the head of a static file's response, and its body if that is in memory. Says the number of body bytes, and the body
+    /// that is still to be sent.
+    pub(super) fn put_static(&mut self, response: Response, route: &ActiveRoute, version: u8) -> (u64, Option<Body>) {
         let active = self.thread.active();
         let line = Line {
             version,
@@ -69,12 +52,12 @@ impl<I: Io> Connection<I> {
         put_static_head(&mut self.out, line, &response, &route.response_fields);
         let bytes = response.body.len();
         match response.body {
-            Body::Empty => (response.status, 0, None),
+            Body::Empty => (0, None),
             Body::Bytes(body) => {
                 self.out.extend_from_slice(&body);
-                (response.status, bytes, None)
+                (bytes, None)
             }
-            body => (response.status, bytes, Some(body)),
+            body => (bytes, Some(body)),
         }
     }
 
