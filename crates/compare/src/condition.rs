@@ -89,8 +89,10 @@ impl Condition {
 
     fn one(&self, comparison: &Comparison, measure: &Measure, confidence: f64) -> Judgement {
         use crate::document::VerdictKind::{AnswersDiffer, Void};
+        let is_relative = matches!(self.right, Bound::Times(..));
         let unmeasured = |why: &str| Judgement::Unmeasured(format!("{}: {why}", comparison.name));
-        if matches!(measure.verdict.kind, AnswersDiffer | Void) {
+        // What makes a ratio void may leave one side's own value as it is.
+        if measure.verdict.kind == AnswersDiffer || (measure.verdict.kind == Void && is_relative) {
             return unmeasured(&measure.verdict.sentence);
         }
         let Some(at) = comparison.sides.iter().position(|side| side.name == self.left.side) else {
@@ -119,7 +121,7 @@ impl Condition {
         };
         // A value that is only known from below may be any greater one.
         let open = [&measure.left, &measure.right].map(|summary| summary.at_least);
-        let (own_open, other_open) = (open[at.min(1)], open[1 - at.min(1)] && matches!(self.right, Bound::Times(..)));
+        let (own_open, other_open) = (open[at.min(1)], open[1 - at.min(1)] && is_relative);
         if other_open || (own_open && low <= 1.0) {
             return unmeasured("the load generator was the limit, so the value is only known from below");
         }
