@@ -66,7 +66,7 @@ pub struct Machine {
     pub memory_bytes: u64,
     /// The frequency governor, where the kernel says.
     pub governor: Option<String>,
-    /// Load average over a minute when it began.
+    /// Load average over a minute when it began: runnable processes.
     pub load: f64,
 }
 
@@ -91,7 +91,7 @@ pub struct Settings {
     pub ignored: Vec<String>,
     /// The service level under which a rate counts as carried, such as `p99 < 50ms`.
     pub service_level: Option<String>,
-    /// Between load and the look at memory after it; absent where that is not measured.
+    /// Time between load and the look at memory after it; absent where that is not measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rest_seconds: Option<f64>,
 }
@@ -340,13 +340,13 @@ pub enum Better {
 pub struct Summary {
     /// Launches.
     pub launches: u32,
-    /// Median over launches.
+    /// Median over launches, in the measure's unit, as the two below.
     pub median: f64,
     /// Least of the launches.
     pub least: f64,
     /// Greatest of the launches.
     pub greatest: f64,
-    /// The true value is at least this: the generator was the limit.
+    /// The true values are at least these: the generator was the limit of one launch or more.
     pub at_least: bool,
 }
 
@@ -388,7 +388,7 @@ pub struct Verdict {
     pub factor: Option<f64>,
     /// One sentence.
     pub sentence: String,
-    /// Blocks that would probably decide it, when it is inconclusive.
+    /// Blocks, beyond those there are, that would probably decide it, when it is inconclusive.
     pub blocks_more: Option<u32>,
 }
 
@@ -404,7 +404,7 @@ pub enum VerdictKind {
     Equal,
     /// Not enough data to say.
     Inconclusive,
-    /// The measurement cannot be used.
+    /// The load generator was the limit, so that the values do not say who is better.
     Void,
     /// The answers differ, so speed was not judged.
     AnswersDiffer,
@@ -421,7 +421,8 @@ pub struct Launch {
     pub position: u32,
     /// When it began, after the run did.
     pub began_seconds: f64,
-    /// Values by the id of their measure (and `@condition`).
+    /// Values by the id of their measure (and `@condition`), in its unit. A key with `at_least:` before it says that the generator was
+    /// the limit of the value of that key; `failed_concurrent` is the part of calls in flight that failed, where it was too much.
     pub values: std::collections::BTreeMap<String, f64>,
     /// How warm-up went.
     pub warm_up: Option<WarmUp>,
@@ -543,7 +544,7 @@ pub struct Series {
     pub side: String,
     /// What sets it apart from the side's other lines; empty if there is one.
     pub label: String,
-    /// x and y, ascending in x.
+    /// x and y, ascending in x, in the units of the axes.
     pub points: Vec<(f64, f64)>,
 }
 

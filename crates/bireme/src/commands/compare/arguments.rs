@@ -16,8 +16,8 @@ Examples:
 
 Answers are compared before anything is timed; while they differ, there is no verdict on speed.
 Every launch is a fresh process; verdicts rest on launches, not on calls. Results go to --out:
-compare.json holds all that was measured, by the schema docs/compare.schema.json, and compare.html is
-the report for people.";
+compare.json holds all that was measured, by the schema docs/compare.schema.json, and compare.html
+is the report for people.";
 
 /// What a run that is repeated has from the first one.
 const REPEATED: [&str; 22] = [
@@ -154,11 +154,11 @@ pub struct MeasureArguments {
     #[arg(short, long, value_name = "FOLDER")]
     pub out: Option<PathBuf>,
 
-    /// About a minute: fewer and shorter launches
+    /// About a minute, of a suite for each workload: fewer and shorter launches
     #[arg(long, conflicts_with = "thorough")]
     pub quick: bool,
 
-    /// Half an hour and more: more and longer launches
+    /// Half an hour and more, of a suite for each workload: more and longer launches
     #[arg(long)]
     pub thorough: bool,
 
