@@ -109,6 +109,7 @@ fn cell(measure: &Measure, summary: &Summary) -> String {
 /// A number with its unit: `1.24 ms`, `52 MiB`, `8,120/s`.
 pub fn quantity(value: f64, unit: Unit) -> String {
     match unit {
+        Unit::Seconds if value == 0.0 => "0 s".to_owned(),
         Unit::Seconds => {
             let (scaled, name) = match value {
                 v if v >= 1.0 => (v, "s"),
@@ -127,6 +128,7 @@ pub fn quantity(value: f64, unit: Unit) -> String {
             format!("{} {name}", digits(scaled))
         }
         Unit::PerSecond => format!("{}/s", digits(value)),
+        Unit::Count if value.fract() == 0.0 && value.abs() < 100.0 => format!("{value:.0}"),
         Unit::Count | Unit::Ratio => digits(value),
     }
 }
@@ -187,6 +189,10 @@ mod tests {
             (0.001_234, Unit::Seconds, "1.23 ms"),
             (2.5e-7, Unit::Seconds, "250 ns"),
             (12.34, Unit::Seconds, "12.3 s"),
+            (0.0, Unit::Seconds, "0 s"),
+            (2.0, Unit::Count, "2"),
+            (1_234.0, Unit::Count, "1,234"),
+            (2.5, Unit::Count, "2.50"),
             (54_525_952.0, Unit::Bytes, "52.0 MiB"),
             (8_123.4, Unit::PerSecond, "8,123/s"),
             (1_234_567.0, Unit::PerSecond, "1,234,567/s"),

@@ -186,7 +186,7 @@ fn quantity_label(value: f64, unit: Unit) -> String {
     }
 }
 
-/// Steps of 1, 2 or 5 times a power of ten; of KiB, MiB or GiB, if it is bytes.
+/// Steps of 1, 2 or 5 times a power of ten, but whole ones of what is counted; of KiB, MiB or GiB, if it is bytes.
 fn even_ticks(low: f64, high: f64, unit: Unit) -> Vec<f64> {
     let raw = (high - low) / TICKS as f64;
     let base = match unit {
@@ -195,6 +195,8 @@ fn even_ticks(low: f64, high: f64, unit: Unit) -> Vec<f64> {
     };
     let power = base * 10f64.powf((raw / base).log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power).into_iter().find(|step| *step >= raw).unwrap_or(raw);
+    // There is no half a worker.
+    let step = if unit == Unit::Count { step.max(1.0) } else { step };
     let first = (low / step).ceil();
     (0..=TICKS + 1).map(|index| (first + index as f64) * step).collect()
 }
@@ -255,6 +257,14 @@ mod tests {
         assert_eq!(labels, ["1 ms", "2 ms", "5 ms", "10 ms", "20 ms", "50 ms", "100 ms"]);
         // The mark at 1 ms and the point at 1 ms are at one height.
         assert_eq!(chart.y_ticks[0].at, dots[0].1);
+    }
+
+    #[test]
+    fn what_is_counted_has_whole_marks() {
+        let mut two = curve(vec![(1.0, 10.0), (2.0, 20.0)], false);
+        two.x.unit = Unit::Count;
+        let labels: Vec<String> = draw(&two, |_| 0).unwrap().x_ticks.into_iter().map(|tick| tick.label).collect();
+        assert_eq!(labels, ["0", "1", "2"]);
     }
 
     #[test]

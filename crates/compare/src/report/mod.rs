@@ -10,7 +10,8 @@ pub mod summary;
 use askama::Template;
 
 use crate::document::{
-    Comparison, Criterion, Curve, DifferenceClass, Document, Effort, Finding, InjectedError, Kind, Outcome, Severity, Side,
+    Comparison, Criterion, Curve, DifferenceClass, Document, Effort, Finding, InjectedError, Kind, Outcome, Series, Severity,
+    Side,
 };
 use crate::measures::spoken;
 use crate::statistics::verdict::duration;
@@ -36,6 +37,8 @@ struct Report<'a> {
     overview: Overview,
     chapters: Vec<Chapter<'a>>,
     equalities: Vec<Equalities<'a>>,
+    /// Titles of the chapters of which this run has nothing.
+    unmeasured: Vec<&'static str>,
     code: Vec<CodeRow>,
     errors: Vec<ErrorRow<'a>>,
     sides: Vec<SideRow<'a>>,
@@ -125,12 +128,19 @@ struct ErrorRow<'a> {
 struct SideRow<'a> {
     comparison: &'a str,
     index: usize,
+    name: String,
     side: &'a Side,
 }
 
 impl<'a> Report<'a> {
     fn new(document: &'a Document) -> Report<'a> {
         let comparisons = &document.comparisons;
+        let chapters: Vec<Chapter> = CHAPTERS.iter().filter_map(|chapter| chapter_of(chapter, comparisons)).collect();
+        let code: Vec<CodeRow> = comparisons.iter().flat_map(code_rows).collect();
+        let is_missing = |id: &str| chapters.iter().all(|chapter| chapter.id != id);
+        let mut unmeasured: Vec<&str> =
+            CHAPTERS.iter().filter(|chapter| is_missing(chapter.1)).map(|chapter| chapter.2).collect();
+        unmeasured.extend(code.is_empty().then_some(LEARNING));
         let names = comparisons.first().map_or_else(|| ["left", "right"].map(str::to_owned), names_of);
         let subject = match (document.kind, &comparisons[..]) {
             (Kind::Suite, _) => "on the suite's workloads".to_owned(),
@@ -142,9 +152,10 @@ impl<'a> Report<'a> {
             title: format!("{} and {}: {subject}", names[0], names[1]),
             took: duration(document.took_seconds),
             overview: overview(comparisons),
-            chapters: CHAPTERS.iter().filter_map(|chapter| chapter_of(chapter, comparisons)).collect(),
+            chapters,
             equalities: comparisons.iter().map(equality_of).collect(),
-            code: comparisons.iter().flat_map(code_rows).collect(),
+            unmeasured,
+            code,
             errors: comparisons.iter().flat_map(error_rows).collect(),
             sides: comparisons.iter().flat_map(side_rows).collect(),
             memory: quantity(document.machine.memory_bytes as f64, crate::document::Unit::Bytes),
@@ -188,6 +199,9 @@ impl<'a> Report<'a> {
         note.split('`').enumerate().map(|(index, piece)| (index % 2 == 1, piece)).collect()
     }
 }
+
+/// Title of the chapter that follows those.
+const LEARNING: &str = "Learning curve, code and ecosystem";
 
 /// Title and introduction of each chapter of measures, in the order of the articles.
 const CHAPTERS: [(Criterion, &str, &str, &str); 6] = [
@@ -252,8 +266,11 @@ fn side_of(comparison: &Comparison, name: &str) -> usize {
 
 fn figure<'a>(curve: &'a Curve, comparison: &Comparison) -> Option<Figure<'a>> {
     let chart = draw(curve, |name| side_of(comparison, name))?;
+    // Lines over time were added in the order of launches.
+    let mut lines: Vec<&Series> = curve.series.iter().filter(|series| !series.points.is_empty()).collect();
+    lines.sort_by_key(|series| side_of(comparison, &series.side));
     let mut legend: Vec<Legend> = Vec::new();
-    for series in curve.series.iter().filter(|series| !series.points.is_empty()) {
+    for series in &lines {
         let side = side_of(comparison, &series.side);
         let of_side = curve.series.iter().filter(|other| other.side == series.side).count();
         let label = match (of_side, series.label.as_str()) {
@@ -265,16 +282,14 @@ fn figure<'a>(curve: &'a Curve, comparison: &Comparison) -> Option<Figure<'a>> {
             legend.push(Legend { side, label });
         }
     }
-    legend.sort_by_key(|entry| entry.side);
     let sides: Vec<&str> = legend.iter().map(|entry| entry.label.as_str()).collect();
     let description = format!("{}: {} against {}, for {}", curve.title, curve.y.title, curve.x.title, sides.join(" and "));
-    Some(Figure { chart, legend, numbers: numbers(curve), description, curve })
+    Some(Figure { chart, legend, numbers: numbers(curve, &lines), description, curve })
 }
 
 /// Some of a curve's points: all of them if there are few, else at even places of the first line, and the nearest of the others.
-fn numbers(curve: &Curve) -> Numbers {
-    let lines: Vec<_> = curve.series.iter().filter(|series| !series.points.is_empty()).collect();
-    let head = |series: &&crate::document::Series| match series.label.as_str() {
+fn numbers(curve: &Curve, lines: &[&Series]) -> Numbers {
+    let head = |series: &&Series| match series.label.as_str() {
         "" => spoken(&series.side),
         label => format!("{}, {label}", spoken(&series.side)),
     };
@@ -285,7 +300,7 @@ fn numbers(curve: &Curve) -> Numbers {
     let places = (0..count).map(|index| if count == 1 { 0 } else { index * last / (count - 1) });
     let row = |place: usize| {
         let x = first.points[place].0;
-        let nearest = |series: &&crate::document::Series| {
+        let nearest = |series: &&Series| {
             let near = series.points.iter().min_by(|a, b| (a.0 - x).abs().total_cmp(&(b.0 - x).abs()));
             near.map_or_else(String::new, |point| quantity(point.1, curve.y.unit))
         };
@@ -335,9 +350,7 @@ fn equality_of(comparison: &Comparison) -> Equalities<'_> {
 fn code_rows(comparison: &Comparison) -> Vec<CodeRow> {
     let row = |(index, side): (usize, &Side)| {
         let code = side.code.as_ref()?;
-        let count = |value: u64| {
-            quantity(value as f64, crate::document::Unit::Count).trim_end_matches(".00").trim_end_matches(".0").to_owned()
-        };
+        let count = |value: u64| quantity(value as f64, crate::document::Unit::Count);
         Some(CodeRow {
             comparison: comparison.title.clone(),
             side: index.min(1),
@@ -376,7 +389,12 @@ fn error_rows<'a>(comparison: &'a Comparison) -> Vec<ErrorRow<'a>> {
     comparison.errors.iter().map(row).collect()
 }
 
-fn side_rows(comparison: &Comparison) -> Vec<SideRow<'_>> {
-    let row = |(index, side)| SideRow { comparison: &comparison.title, index: usize::min(index, 1), side };
+fn side_rows<'a>(comparison: &'a Comparison) -> Vec<SideRow<'a>> {
+    let row = |(index, side): (usize, &'a Side)| SideRow {
+        comparison: &comparison.title,
+        index: index.min(1),
+        name: spoken(&side.name),
+        side,
+    };
     comparison.sides.iter().enumerate().map(row).collect()
 }

@@ -73,9 +73,9 @@ pub fn factor(value: f64) -> String {
     }
 }
 
-/// `0.03`, `< 0.001`.
+/// `0.03`, `< 0.001` in one piece.
 pub fn probability(p: f64) -> String {
-    if p < 0.001 { "< 0.001".to_owned() } else { format!("{p:.3}") }
+    if p < 0.001 { "<\u{a0}0.001".to_owned() } else { format!("{p:.3}") }
 }
 
 fn value(measure: &Measure, summary: &Summary) -> String {
@@ -199,8 +199,14 @@ pub fn overview(comparisons: &[Comparison]) -> Overview {
     }
 }
 
+/// The measure that stands for all of its kind, which differ in their conditions: the one of most blocks, the first of several.
+pub fn headline<'a>(comparison: &'a Comparison, id: &str) -> Option<&'a Measure> {
+    let blocks = |measure: &&Measure| measure.ratio.as_ref().map_or(0, |ratio| ratio.blocks.len());
+    comparison.measures.iter().filter(|measure| measure.id == id).rev().max_by_key(blocks)
+}
+
 fn cell(comparison: &Comparison, id: &str, names: &[String; 2]) -> Cell {
-    let Some(measure) = comparison.measures.iter().find(|measure| measure.id == id) else {
+    let Some(measure) = headline(comparison, id) else {
         return Cell { text: "–".to_owned(), class: "open", sentence: String::new() };
     };
     let verdict = &measure.verdict;

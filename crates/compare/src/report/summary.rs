@@ -1,6 +1,6 @@
 //! The verdicts as a Markdown table, for a pull request, a job's summary or an article. Pure.
 
-use super::rows::HEADLINES;
+use super::rows::{HEADLINES, headline};
 use crate::document::{Comparison, Document, Effort, Measure, Outcome, VerdictKind};
 use crate::measures::spoken;
 use crate::statistics::verdict::{duration, short};
@@ -65,9 +65,8 @@ fn how(document: &Document) -> String {
     )
 }
 
-/// Of a measure with several conditions the first, as in the report's overview.
 fn cell(comparison: &Comparison, id: &str) -> String {
-    let Some(measure) = comparison.measures.iter().find(|measure| measure.id == id) else { return "–".to_owned() };
+    let Some(measure) = headline(comparison, id) else { return "–".to_owned() };
     let verdict = &measure.verdict;
     let winner = || verdict.winner.as_deref().map(spoken).unwrap_or_default();
     let interval = interval(measure).unwrap_or_default();
