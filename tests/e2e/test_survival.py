@@ -127,3 +127,20 @@ def test_sockets_over_http2_survive_too(serve, kind):
     assert socket.frame()[1].startswith(b"resumed")
     socket.send(1, b"on we go")
     assert socket.frame() == (1, b"on we go")
+
+
+def test_a_reload_hands_sockets_over_http2_over(serve, kind):
+    server = serve(kind.config(workers=1, survive=True)).ready()
+    socket = RawHttp2(server.port, "/?name=two", fields=[("sec-websocket-protocol", "chat")])
+    _, old = socket.frame()[1].split()
+    mark = server.mark()
+    server.signal(signal.SIGHUP)
+    word, new, *rest = socket.frame()[1].split()
+    assert (word, rest) == (b"resumed", [b"two", b"room", b"true"]) and new != old
+    server.wait_for("closed two 1012 handed over", since=mark)
+    socket.send(1, b"all")
+    assert socket.frame() == (1, b"to all")
+    server.signal(signal.SIGTERM)
+    assert socket.code() == 1001
+    socket.send(8, b"\x03\xe9")
+    assert server.wait() == 0

@@ -242,14 +242,21 @@ def test_a_reload_closes_sockets_with_1001_and_new_ones_open(serve, kind):
     assert server.wait() == 0
 
 
-def test_a_reload_closes_sockets_over_http2_with_1001(serve):
-    server = serve(BARE.config()).ready()
+@pytest.mark.parametrize("kind", [BARE, NATIVE], ids=lambda kind: kind.name)
+def test_a_reload_and_the_end_close_sockets_over_http2_with_1001(serve, kind):
+    server = serve(kind.config()).ready()
     old = RawHttp2(server.port)
     server.signal(signal.SIGHUP)
     assert old.code() == 1001
+    old.send(8, b"\x03\xe9")
+    old.io.close()
     new = RawHttp2(server.port)
     new.send(1, b"new")
     assert new.frame() == (1, b"new")
+    server.signal(signal.SIGTERM)
+    assert new.code() == 1001
+    new.send(8, b"\x03\xe9")
+    assert server.wait() == 0
 
 
 def test_a_killed_worker_closes_its_sockets_with_1012(serve):

@@ -110,6 +110,7 @@ class RawHttp2(Frames):
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
         self.h2.initiate_connection()
         self.data, self.unread, self.response, self.ended = bytearray(), 0, None, False
+        self.partial = b""
         self.flush()
         self.until(lambda: self.h2.remote_settings.enable_connect_protocol == 1)
         offer = [("sec-websocket-extensions", extensions)] if extensions else []
@@ -127,7 +128,7 @@ class RawHttp2(Frames):
 
     def take(self) -> bool:
         received = self.io.recv(65_536)
-        for event in self.h2.receive_data(received) if received else ():
+        for event in self.h2.receive_data(self.without_goaway(received)):
             if isinstance(event, h2.events.ResponseReceived):
                 self.response = {bytes(name).decode(): bytes(value).decode() for name, value in event.headers}
             elif isinstance(event, h2.events.DataReceived):
@@ -137,6 +138,15 @@ class RawHttp2(Frames):
                 self.ended = True
         self.flush()
         return bool(received)
+
+    def without_goaway(self, received: bytes) -> bytes:
+        """The whole frames so far. For h2, GOAWAY is the end of the connection; RFC 9113 lets open streams go on."""
+        self.partial += received
+        frames = b""
+        while len(self.partial) >= 9 and len(self.partial) >= (size := 9 + int.from_bytes(self.partial[:3])):
+            frame, self.partial = self.partial[:size], self.partial[size:]
+            frames += frame if frame[3] != 7 else b""
+        return frames
 
     def read(self, size: int) -> bytes | None:
         self.open_window()
