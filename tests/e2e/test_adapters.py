@@ -71,6 +71,22 @@ def test_consumers_of_all_workers_hear_each_other(serve):
     asyncio.run(talk())
 
 
+def test_a_worker_with_too_much_to_say_is_told_that_the_channel_is_full(serve):
+    server = serve(LAYER.config("threads = 2", workers=2))
+
+    async def talk():
+        clients = await two_of_each(server)
+        sender = clients[0]
+        (other, *_) = [client for client in clients if client.pid != sender.pid]
+        await sender.do(do="flood", channel=other.channel)
+        assert await sender.hear() == {"flooded": True}
+        # What was taken arrives, and then there is room again.
+        await sender.do(do="tell", channel=other.channel, text="after")
+        assert await other.hear() == {"said": "after", "bytes": 0}
+
+    asyncio.run(talk())
+
+
 def test_a_channel_that_any_worker_takes_from_gives_each_message_once(serve):
     server = serve(LAYER.config("threads = 2", workers=2))
 

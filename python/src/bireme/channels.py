@@ -7,12 +7,14 @@ topic, to which every worker with a member listens. A channel of any other name 
 it: messages wait where they were sent until there is one.
 
 Delivery is at most once, as Channels asks for. A channel's capacity is known in its own worker alone: a sender there gets
-ChannelFull, a message from another worker is dropped.
+ChannelFull, a message from another worker is dropped. A worker whose messages wait for the others, 16 MiB of them, is told by
+ChannelFull, too; a group's are dropped then.
 """
 
 import asyncio
 import base64
 import collections
+import contextlib
 import json
 import random
 import threading
@@ -110,7 +112,8 @@ class ChannelLayer(BaseChannelLayer):
         envelope = self._envelope("", message) | {"group": group, "from": self.process}
         # This worker's own members get it at once, as everything that is sent here stays in order.
         self._on_group(group, envelope)
-        self._publish(self._group_topic(group), encode(envelope))
+        with contextlib.suppress(ChannelFull):
+            self._publish(self._group_topic(group), encode(envelope))
 
     async def flush(self):
         """Forget all channels and groups of this worker."""
@@ -256,7 +259,10 @@ class ChannelLayer(BaseChannelLayer):
     def _publish(self, topic, data):
         # In a process that is no worker (a test, a management command) there are no others.
         if pubsub.is_worker():
-            pubsub.publish(topic, data)
+            try:
+                pubsub.publish(topic, data)
+            except pubsub.TopicsFull as error:
+                raise ChannelFull(str(error)) from error
 
     def _listen(self, topic, callback):
         if not pubsub.is_worker():

@@ -1,8 +1,10 @@
 """Channels' consumers over Bireme's channel layer; see tests/e2e/test_adapters.py."""
 
+import contextlib
 import os
 
 import django
+from channels.exceptions import ChannelFull
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from channels.layers import get_channel_layer
 from channels.routing import ProtocolTypeRouter, URLRouter
@@ -46,6 +48,15 @@ class Room(AsyncJsonWebsocketConsumer):
                 await layer.group_send("room", {"type": "said", "text": content["text"], "bytes": b"\xff"})
             case "tell":
                 await layer.send(content["channel"], {"type": "said", "text": content["text"]})
+            case "flood":
+                message = {"type": "ignored", "text": "x" * 500_000}
+                # The loop has no turn meanwhile, in which anything could leave.
+                with contextlib.suppress(ChannelFull):
+                    for _ in range(100):
+                        await layer.send(content["channel"], message)
+                    raise AssertionError("50 MB were taken")
+                await layer.group_send("room", message)
+                await self.send_json({"flooded": True})
             case "leave":
                 await layer.group_discard("room", self.channel_name)
                 await self.send_json({"left": True})
@@ -54,6 +65,9 @@ class Room(AsyncJsonWebsocketConsumer):
             case "take":
                 message = await layer.receive("jobs")
                 await self.send_json({"job": message["number"]})
+
+    async def ignored(self, event):
+        pass
 
     async def said(self, event):
         await self.send_json({"said": event["text"], "bytes": len(event.get("bytes", b""))})
