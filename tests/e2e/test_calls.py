@@ -116,6 +116,13 @@ def test_deadlines_cancel_the_running_function(call, tmp_path):
     eventually(lambda: marker.exists() and marker.read_text() == "cancelled")
 
 
+def test_a_service_has_a_deadline_of_its_own(serve, tmp_path):
+    server = serve(config(python={"call_timeout": "150ms"}, call_timeout="150ms"))
+    for direction in DIRECTIONS:
+        error = caller(server, direction)("timeout_of_service", marker=str(tmp_path / direction))["error"]
+        assert error["code"] == "BIREME_CALL_TIMEOUT" and "150 ms" in error["message"]
+
+
 def test_cancellation_reaches_the_running_function(call, tmp_path):
     marker = tmp_path / "marker"
     assert call("cancel", marker=str(marker))["error"]["name"] in ("AbortError", "CancelledError")

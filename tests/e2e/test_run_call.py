@@ -169,6 +169,12 @@ def test_the_service_of_the_file_runs_the_function(project):
     assert "[ml#1] the function speaks" in result.stderr
 
 
+@pytest.mark.parametrize("service, options", [("300ms", []), ("1h", ["--timeout", "300ms"])])
+def test_a_call_has_the_deadline_of_its_service_unless_it_says_its_own(project, service, options):
+    (project / "bireme.toml").write_text(f'[service.ml]\npython = "app:app"\ncall_timeout = "{service}"\n')
+    assert "within 300 ms" in call(project, "./model.py:slow", *options, status=124)
+
+
 def test_a_script_of_javascript_calls_python(project):
     (project / "script.mjs").write_text(
         "import { predict, rows, fail } from './model.py';\n"

@@ -423,6 +423,8 @@ keys! {
             "Longest pause before a dead worker is started again.";
         "hang_timeout" TIME_OR_OFF, Is("off"),
             "Silence of a worker's event loop after which it is killed and replaced.";
+        "call_timeout" TIME_OR_OFF, Unset("`calls.timeout`"),
+            "Longest time that a call of the service's functions may take, unless it says its own.";
     }
     Route {
         "match" Kind::Text, Unset("required"),

@@ -494,6 +494,7 @@ impl Reader<'_> {
             restart_delay_min: time("restart_delay_min"),
             restart_delay_max: time("restart_delay_max"),
             hang_timeout: values.duration("hang_timeout"),
+            call_timeout: values.duration_or_off("call_timeout"),
             place,
         })
     }

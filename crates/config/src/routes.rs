@@ -91,7 +91,7 @@ impl Reader<'_> {
             strip_prefix,
             to,
             body_bytes_max: if off("body_bytes_max") { Some(None) } else { values.bytes("body_bytes_max").map(Some) },
-            response_timeout: if off("response_timeout") { Some(None) } else { values.duration("response_timeout").map(Some) },
+            response_timeout: values.duration_or_off("response_timeout"),
             shadow,
             response_fields: values.map("response_fields"),
         })

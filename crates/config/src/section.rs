@@ -291,6 +291,15 @@ impl Values {
         }
     }
 
+    /// `Some(None)` is `off`, `None` nothing at all.
+    pub(crate) fn duration_or_off(&self, name: &str) -> Option<Option<Duration>> {
+        match self.find(name) {
+            Some((Typed::Duration(value), _)) => Some(Some(*value)),
+            Some((Typed::Off, _)) => Some(None),
+            _ => None,
+        }
+    }
+
     pub(crate) fn bytes(&self, name: &str) -> Option<u64> {
         match self.find(name) {
             Some((Typed::Bytes(value), _)) => Some(*value),

@@ -359,6 +359,8 @@ pub struct Service {
     pub restart_delay_max: Duration,
     /// Silence after which a worker whose event loop does not answer is killed; `None` never.
     pub hang_timeout: Option<Duration>,
+    /// Longest time of a call of its functions that does not say its own: `Some(None)` is without limit; `None` as [`Calls`] says.
+    pub call_timeout: Option<Option<Duration>>,
 }
 
 /// What sends a client's requests to one worker.

@@ -25,6 +25,7 @@ pub(crate) struct Identity<'a> {
     pub broker_token: &'a str,
     pub calls: &'a Path,
     pub limits: &'a CallsSpec,
+    pub timeout_ms: u32,
 }
 
 /// A started process. Dropping it kills it and its children.
@@ -138,7 +139,7 @@ fn self_description(spec: &WorkerSpec, identity: &Identity<'_>) -> String {
     let description = serde_json::json!({
         "service": identity.service,
         "root": spec.cwd,
-        "timeout_ms": limits.timeout_ms(),
+        "timeout_ms": identity.timeout_ms,
         "message_bytes_max": limits.message_bytes_max,
         "queue_max": limits.queue_max,
         "shared_bytes_min": limits.shared.bytes_min.unwrap_or(0),

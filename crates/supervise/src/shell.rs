@@ -377,6 +377,7 @@ impl Shell {
             broker_token: &self.broker.token,
             calls: &calls_socket(&self.broker.socket, worker),
             limits: &self.broker.calls,
+            timeout_ms: self.broker.calls.timeout_ms(&spec),
         };
         let started = Process::spawn(&spec.worker, identity);
         let tail = Tail::default();

@@ -37,6 +37,8 @@ pub struct ServiceSpec {
     pub worker: WorkerSpec,
     /// How its workers live.
     pub policy: Policy,
+    /// Longest time of a call that does not say its own: `Some(None)` is without limit; `None` as [`CallsSpec`] says.
+    pub call_timeout: Option<Option<Duration>>,
     /// Its workers start with the first call instead of at once.
     pub when_called: bool,
     /// It runs what belongs to no other service of its language.
@@ -83,9 +85,9 @@ pub struct SharedSpec {
 }
 
 impl CallsSpec {
-    /// The timeout as processes are told it: in ms as a CALL can say them, 0 for none.
-    pub(crate) fn timeout_ms(&self) -> u32 {
-        self.timeout.map_or(0, |timeout| u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX))
+    /// The timeout of a service's calls as processes are told it: in ms as a CALL can say them, 0 for none.
+    pub(crate) fn timeout_ms(&self, service: &ServiceSpec) -> u32 {
+        service.call_timeout.unwrap_or(self.timeout).map_or(0, |timeout| u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX))
     }
 }
 
@@ -221,6 +223,7 @@ impl ServiceSpec {
                 recycle_memory_bytes: service.recycle_memory_bytes,
                 hang_timeout: service.hang_timeout,
             },
+            call_timeout: service.call_timeout,
             when_called: false,
             implicit: false,
             folders: folders_of(service),
@@ -281,6 +284,7 @@ impl ServiceSpec {
                 recycle_memory_bytes: None,
                 hang_timeout: None,
             },
+            call_timeout: None,
             when_called: true,
             implicit: true,
             folders: Vec::new(),
@@ -451,6 +455,7 @@ pub(crate) mod tests {
                 recycle_memory_bytes: None,
                 hang_timeout: None,
             },
+            call_timeout: None,
             when_called: implicit,
             implicit,
             folders: folders.iter().map(PathBuf::from).collect(),

@@ -61,6 +61,7 @@ fn spec(folder: &Path, behaviour: &str) -> ServiceSpec {
             recycle_memory_bytes: None,
             hang_timeout: None,
         },
+        call_timeout: None,
         when_called: true,
         implicit: true,
         folders: Vec::new(),

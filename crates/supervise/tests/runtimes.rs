@@ -53,6 +53,7 @@ fn service(folder: &Path, app: config::App) -> config::Service {
         restart_delay_min: Duration::from_millis(10),
         restart_delay_max: Duration::from_millis(100),
         hang_timeout: None,
+        call_timeout: None,
     }
 }
 

@@ -121,6 +121,7 @@ fn spec(name: &str, folder: &Path, behaviour: &str, workers: usize) -> ServiceSp
             recycle_memory_bytes: None,
             hang_timeout: None,
         },
+        call_timeout: None,
         when_called: false,
         implicit: false,
         folders: vec![folder.to_path_buf()],

@@ -40,6 +40,8 @@ class Call {
     this.idempotent = options.idempotent;
     this.timeout = timeout;
     this.deadline = timeout === 0 ? Infinity : performance.now() + timeout;
+    // Its timeout is that of services in general until the broker has told its own.
+    this.provisional = false;
     this.retries = 0;
     this.settled = false;
     // Of the link that it is on.
@@ -53,6 +55,14 @@ class Call {
     this.onAbort = undefined;
     // Where the caller awaits is where its error is made: V8 then finds the frames that led there.
     this.raise = raise;
+  }
+
+  /** The timeout of its service, from when it was made. */
+  limit(timeout) {
+    const made = this.deadline - this.timeout;
+    this.timeout = timeout;
+    this.deadline = timeout === 0 ? Infinity : made + timeout;
+    this.provisional = false;
   }
 
   /** The promise that the caller gets. */

@@ -80,9 +80,10 @@ class Client {
   call(target, args, options, kind) {
     const chosen = options ?? NO_OPTIONS;
     const { service, options: general } = target.place;
-    const timeout = chosen.timeout ?? general.timeout ?? service?.timeout ?? TIMEOUT_MS;
+    const timeout = chosen.timeout ?? general.timeout ?? service?.timeout;
     const idempotent = chosen.idempotent ?? general.idempotent;
-    const call = new Call(this, target, null, '', idempotent === true ? kind | FLAG.IDEMPOTENT : kind, args, chosen, timeout);
+    const call = new Call(this, target, null, '', idempotent === true ? kind | FLAG.IDEMPOTENT : kind, args, chosen, timeout ?? TIMEOUT_MS);
+    call.provisional = timeout === undefined;
     call.idempotent = idempotent;
     const promise = call.promise();
     if (call.signal !== undefined && !call.watchSignal()) return promise;
@@ -120,6 +121,7 @@ class Client {
     place.resolving.then(
       (service) => {
         if (!this.waitsNoMore(call)) return;
+        if (call.provisional) call.limit(service.timeout);
         service.place(call);
       },
       (error) => {

@@ -22,7 +22,10 @@ pub fn run(arguments: &CallArguments) -> Result<ExitCode, Stop> {
     let mut project = arguments.project.clone();
     project.set.extend(arguments.timeout.iter().map(|timeout| format!("calls.timeout={timeout}")));
     let resolved = load::project(&project)?;
-    let plan = load::plan(&resolved.settings, Purpose::Call, &runtime_folder()?)?;
+    let mut plan = load::plan(&resolved.settings, Purpose::Call, &runtime_folder()?)?;
+    if arguments.timeout.is_some() {
+        plan.services.iter_mut().for_each(|service| service.call_timeout = None);
+    }
     let log =
         log::start_quiet(&resolved.settings.log).map_err(|error| Stop::Failed(format!("the log cannot be started: {error}")))?;
     for warning in &resolved.warnings {

@@ -159,9 +159,10 @@ impl Shell {
         if peers.is_empty() {
             return;
         }
+        let Some(spec) = self.services.get(service).and_then(|run| run.specs.values().next_back()) else { return };
         let calls = &self.broker.calls;
         let options = json!({
-            "timeout_ms": calls.timeout_ms(),
+            "timeout_ms": calls.timeout_ms(spec),
             "in_flight_max": calls.in_flight_max,
             "message_bytes_max": calls.message_bytes_max,
             "shared_bytes_min": calls.shared.bytes_min.unwrap_or(0),

@@ -103,6 +103,7 @@ const CASES = {
     assert.ok(arrow instanceof bireme.ArrowTable && arrow.bytes.length > 100);
     return total_of_table(arrow);
   },
+  timeout_of_service: ({ marker }) => outcome(waits(marker)),
   timeout_never: ({ marker }) => outcome(waits.with({ timeout: 0 })(marker)),
   busy: async ({ marker }) => {
     const outcomes = await Promise.all(Array.from({ length: 20 }, (_, i) => outcome(waits.with({ timeout: 500 })(`${marker}.${i}`))));

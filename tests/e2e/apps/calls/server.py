@@ -166,6 +166,7 @@ CASES = {
     "pids": pids,
     "stream": stream,
     "own_stream": own_stream,
+    "timeout_of_service": lambda marker: outcome(functions.waits(marker)),
     "timeout_never": lambda marker: outcome(functions.waits.with_(timeout=None)(marker)),
     "busy": busy,
     "stream_block": stream_block,
