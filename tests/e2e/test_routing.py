@@ -341,6 +341,15 @@ def test_a_page_of_the_front_s_own_is_logged_with_its_id_and_length(serve, versi
     assert not logged
 
 
+@pytest.mark.parametrize("accept, kind", [("text/html", "text/html"), ("*/*", "application/problem+json")])
+def test_what_is_no_request_gets_the_page_that_its_client_accepts(serve, accept, kind):
+    server = serve(NODE_FETCH.config("[limits]\nheader_bytes_max = \"8KiB\"\ntarget_bytes_max = \"2KiB\"\n"))
+    for target, field, status in [("/", "X-Bad: \x01", 400), ("/" + "a" * 3000, "X: y", 414), ("/", "X: " + "a" * 9000, 431)]:
+        with Wire(server.port) as wire:
+            answer = wire.exchange("GET", target, f"Accept: {accept}", field)
+        assert (answer.status, answer.get("content-type").split(";")[0]) == (status, kind)
+
+
 def test_refused_requests_are_logged(serve):
     server = serve(NODE_FETCH.config('[access_log]\nformat = "json"\npath = "access.log"\n'))
     with Wire(server.port) as wire:

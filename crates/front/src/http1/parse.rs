@@ -261,9 +261,29 @@ pub fn is_host(host: &[u8]) -> bool {
     })
 }
 
+/// The value of the first `accept` field of what is not a readable head: to choose the form of the page that says so, and for nothing
+/// else.
+pub fn accept_line(bytes: &[u8]) -> Option<&[u8]> {
+    let lines = bytes.split(|&b| b == b'\n').skip(1).map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let mut fields = lines.take_while(|line| !line.is_empty());
+    fields.find_map(|line| {
+        let (name, value) = line.split_at_checked(b"accept:".len())?;
+        name.eq_ignore_ascii_case(b"accept:").then(|| value.trim_ascii())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_an_unreadable_head_accepts() {
+        let head = b"GET /\0 HTTP/1.1\r\nHost: a\r\naccept-language: de\r\nAccept: text/html \r\n\r\naccept: body";
+        assert_eq!(accept_line(head), Some(&b"text/html"[..]));
+        assert_eq!(accept_line(b"GET / HTTP/1.1\r\nHost: a\r\n\r\naccept: body"), None);
+        assert_eq!(accept_line(b"accept: text/html"), None);
+        assert_eq!(accept_line(b""), None);
+    }
 
     const LIMITS: HeadLimits = HeadLimits { header_bytes_max: 1024, fields_max: 16, target_bytes_max: 100 };
 

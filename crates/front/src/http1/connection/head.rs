@@ -9,7 +9,7 @@ use crate::dispatch::{INLINE_BODY_MAX, Plan, Reply, plan, record_head};
 use crate::fault::{Code, Fault};
 use crate::head::{BodyLength, Head, list_members};
 use crate::http1::chunked::Chunked;
-use crate::http1::parse::{Parsed, parse};
+use crate::http1::parse::{Parsed, accept_line, parse};
 
 /// What the bytes that have been read amount to.
 enum Begin {
@@ -106,7 +106,8 @@ impl<I: Io> Connection<I> {
         if self.input.is_empty() {
             return Step::Abort;
         }
-        self.refuse(Fault::new(Code::HeaderTimeout, ""), None)
+        let input = std::mem::take(&mut self.input);
+        self.refuse(Fault::new(Code::HeaderTimeout, ""), &input)
     }
 
     /// Reads a head from `bytes` and starts on it. Says how many bytes it took.
@@ -124,7 +125,7 @@ impl<I: Io> Connection<I> {
             Parsed::Partial => Begin::Partial,
             Parsed::Refused(fault) => {
                 self.requests += 1;
-                Begin::Step(self.refuse(fault, None), bytes.len())
+                Begin::Step(self.refuse(fault, bytes), bytes.len())
             }
             Parsed::Complete { head, length, keep_alive } => {
                 self.requests += 1;
@@ -212,12 +213,12 @@ impl<I: Io> Connection<I> {
         }
     }
 
-    /// Answers what is not a readable request, and closes.
-    fn refuse(&mut self, fault: Fault, accept: Option<&[u8]>) -> Step {
+    /// Answers what is not a readable request, and closes; `bytes` is what has been read of it.
+    fn refuse(&mut self, fault: Fault, bytes: &[u8]) -> Step {
         let id = self.thread.next_request_id();
         tracing::debug!(target: "bireme::request", request_id = id.as_str(), client = self.peer.forwarded.address(), "{fault}");
         self.keep_alive = false;
-        let reply = Reply::fault(fault, accept, id.as_str());
+        let reply = Reply::fault(fault, accept_line(bytes), id.as_str());
         record_head(&self.thread, &self.peer, &Head::unread(), id.as_str(), reply.status, reply.body.len() as u64);
         self.put_reply(&reply, 11, false);
         Step::Next(State::Flush { then: After::Linger })
