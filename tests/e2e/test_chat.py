@@ -116,6 +116,32 @@ def test_who_comes_later_reads_what_was_said(chat, browsers):
     page.close()
 
 
+def test_the_page_says_when_the_connection_is_gone_and_when_it_is_back(chat, browsers):
+    page = browsers[0].new_page()
+    sockets, refused = [], []
+
+    def open_socket(route):
+        if refused:
+            route.close()
+        else:
+            route.connect_to_server()
+            sockets.append(route)
+
+    page.route_web_socket(re.compile("/rooms/cut/socket"), open_socket)
+    enter_on(page, chat, "cut", "Ada")
+    refused.append(True)
+    sockets[0].close()
+    status = page.get_by_role("status")
+    expect(status).to_have_text("connection lost, connecting again …")
+    write(page, "meanwhile")
+    expect(status).to_have_text("connection lost, connecting again; 1 to be sent …")
+    page.screenshot(path=SCREENSHOTS / "chat-lost.png")
+    refused.clear()
+    expect(status).to_have_text("connected")
+    expect(page.locator("#messages .text")).to_have_text(["meanwhile"])
+    page.close()
+
+
 def test_a_message_that_overtakes_another_waits_for_it(chat, browsers):
     page = browsers[0].new_page()
     sockets = []

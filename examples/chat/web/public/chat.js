@@ -22,6 +22,7 @@ class Room {
     this.people = new Map([[session, name]]);
     this.writing = new Map();
     this.attempt = 0;
+    this.lost = false;
     this.connect();
     setInterval(() => this.resend(), RESEND_MS);
   }
@@ -33,6 +34,7 @@ class Room {
     this.socket = new WebSocket(address);
     this.socket.onopen = () => {
       this.attempt = 0;
+      this.lost = false;
       say('connected');
       // Who else is here, the server tells.
       this.people = new Map([[session, this.name]]);
@@ -42,7 +44,8 @@ class Room {
     };
     this.socket.onmessage = ({ data }) => this.heard(JSON.parse(data));
     this.socket.onclose = () => {
-      say('connecting again …');
+      this.lost = true;
+      this.sayLost();
       const pause = RECONNECT_MS[Math.min(this.attempt++, RECONNECT_MS.length - 1)];
       setTimeout(() => this.connect(), pause * (0.5 + Math.random()));
     };
@@ -55,7 +58,16 @@ class Room {
   write(text) {
     const id = `${session}-${Date.now().toString(36)}-${this.outbox.size}-${Math.random().toString(36).slice(2, 8)}`;
     this.outbox.set(id, text);
+    // What is typed next is news again.
+    this.typingSent = undefined;
     this.send({ type: 'say', id, text });
+    if (this.lost) this.sayLost();
+  }
+
+  /** What is written meanwhile shows once the room has it; until then its writer is told that it is not lost. */
+  sayLost() {
+    const waiting = this.outbox.size === 0 ? '' : `; ${this.outbox.size} to be sent`;
+    say(`connection lost, connecting again${waiting} …`, 'lost');
   }
 
   resend() {
@@ -167,8 +179,9 @@ function show(message, me) {
   list.scrollTop = list.scrollHeight;
 }
 
-function say(text) {
+function say(text, className = '') {
   element('connection').textContent = text;
+  element('connection').className = className;
 }
 
 element('door').addEventListener('submit', (event) => {
