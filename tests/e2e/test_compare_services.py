@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.server import BIREME
+from harness.server import BIREME, children, eventually, is_alive, started_at
 from test_compare import ML, SERVICES, SHORT, WEB, compare, document
 
 # Each answers with what it was sent, and one of the two says something else besides.
@@ -129,7 +129,8 @@ async def app(scope, receive, send):
 
 @pytest.mark.parametrize(("speed", "pause"), [("1", 300), ("2", 150)])
 def test_recorded_pauses_are_kept_or_scaled(folder, speed, pause):
-    har = archive(entry("GET", "http://h/first", 0), entry("GET", "http://h/second", 0.3))
+    # Without a GET there is nothing by which errors would be tried, which takes its time.
+    har = archive(entry("POST", "http://h/first", 0), entry("POST", "http://h/second", 0.3))
     files = {"bireme_toml": SERVICES, "web_js": TIMED_JS, "ml_py": TIMED_PY, "traffic_har": har}
     done = compare(folder, "web", "ml", "--replay", "traffic.har", "--speed", speed, *SHORT, **files)
     assert done.returncode == 0, done.stderr
@@ -146,7 +147,7 @@ def test_a_side_that_dies_later_leaves_what_was_measured(folder):
     # Its first two launches compared answers; the eighth does not start.
     dying = "import os, pathlib\nCOUNT = pathlib.Path('launches.txt')\nCOUNT.write_text(COUNT.read_text() + 'x' if COUNT.exists() else 'x')\n"
     dying += "if len(COUNT.read_text()) > 7:\n    raise RuntimeError('the model is gone, token=log-secret-1')\n"
-    har = archive(entry("GET", "http://h/1"))
+    har = archive(entry("POST", "http://h/1"))
     files = {"bireme_toml": SERVICES, "web_js": WEB, "ml_py": dying + ML, "traffic_har": har}
     done = compare(folder, "web", "ml", "--replay", "traffic.har", "--timeout", "20", *SHORT, **files)
     assert done.returncode == 1, done.stdout + done.stderr
@@ -189,6 +190,37 @@ def test_an_interrupted_run_of_services_keeps_whole_launches(folder):
     # A launch that was cut short counts for nothing.
     assert all("capacity" in launch["values"] for launch in written["comparisons"][0]["launches"])
     assert not list(folder.glob(".bireme-compare-*"))
+
+
+def descendants(pid: int) -> list[int]:
+    return [one for child in children(pid) for one in (child, *descendants(child))]
+
+
+@pytest.mark.parametrize("what", [("web", "ml", "--replay", "traffic.har"), ("./score.js:score", "./score.py:score", "--input", "cases.jsonl")], ids=["services", "functions"])
+def test_a_killed_run_leaves_no_process(folder, what):
+    # A recording whose pause a launch sits out, and a function that waits in itself, where its process notices no end of its input.
+    har = archive(entry("POST", "http://h/1", 0), entry("POST", "http://h/2", 600))
+    files = {"bireme.toml": SERVICES, "web.js": TIMED_JS, "ml.py": TIMED_PY, "traffic.har": har, "cases.jsonl": "1\n", "score.js": "export const score = () => 1;\n"}
+    files["score.py"] = "import pathlib, time\n\ndef score(case):\n    pathlib.Path(__file__).with_name('asked').touch()\n    time.sleep(600)\n    return 1\n"
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    arguments = ["compare", *what, "--out", "out", "--launch", "1", "--quick", "--python", sys.executable]
+    process = subprocess.Popen([BIREME, *arguments], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        if "--input" in what:
+            eventually((folder / "asked").exists, seconds=60, what="the function is called")
+        else:
+            # A first answer and two recorded requests in each of four launches compare answers; the first recorded request after the next
+            # first answer is measured.
+            arrivals = folder / "arrivals.txt"
+            eventually(lambda: arrivals.exists() and len(arrivals.read_text().splitlines()) == 14, seconds=60, what="a launch is measured")
+        found = {pid: started_at(pid) for pid in descendants(process.pid)}
+    finally:
+        process.kill()
+        process.wait()
+    # A front, its guardian and a worker; or the function's process.
+    assert len(found) >= (1 if "--input" in what else 3), found
+    eventually(lambda: not any(is_alive(pid) and started_at(pid) == began for pid, began in found.items()), what=f"all of {found} go")
 
 
 def test_a_route_or_file_that_gives_no_request_is_said(folder):

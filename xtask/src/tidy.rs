@@ -23,7 +23,7 @@ const LAYERS: [(&str, &[&str]); 17] = [
     ("link", &["wire", "route", "config"]),
     ("supervise", &["link", "wire", "config"]),
     ("front", &["link", "wire", "route", "config", "websocket"]),
-    ("compare", &["metrics"]),
+    ("compare", &["metrics", "supervise"]),
     ("bireme", &["front", "supervise", "compare", "link", "wire", "contract", "typings", "route", "config"]),
     ("memory", &[]),
     ("bireme-native", &["wire", "memory"]),

@@ -16,6 +16,8 @@ use crate::server::ServerLauncher;
 const REMOVAL_MAX: Duration = Duration::from_secs(5);
 /// Where the kernel shows groups.
 const ROOT: &str = "/sys/fs/cgroup";
+/// What the names of our groups begin with; the process and a number follow.
+const PREFIX: &str = "bireme-compare-";
 /// Enters the group and becomes the program, so that all of its memory is counted.
 const ENTER: &str = "echo 0 > \"$1\" && shift && exec \"$@\"";
 
@@ -111,7 +113,8 @@ fn places(own: &str, root: &Path) -> Vec<(PathBuf, Version)> {
 
 fn make(base: &Path, version: Version, bytes: u64) -> io::Result<Limited> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let name = format!("bireme-compare-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+    remove_left_over(base);
+    let name = format!("{PREFIX}{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
     let folder = base.join(name);
     if !base.join("cgroup.procs").exists() {
         return Err(io::Error::new(io::ErrorKind::NotFound, "it is no control group"));
@@ -124,6 +127,17 @@ fn make(base: &Path, version: Version, bytes: u64) -> io::Result<Limited> {
     match write(&group.folder.join(version.swap), if version.swap_with_memory { bytes } else { 0 }) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(group),
+    }
+}
+
+/// Removes the groups of runs that were killed and so could not do it: of processes that are gone, and empty. The kernel removes no other.
+fn remove_left_over(base: &Path) {
+    for entry in fs::read_dir(base).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split_once('-')?.0.parse::<u32>().ok());
+        if process.is_some_and(|process| !Path::new("/proc").join(process.to_string()).exists()) {
+            let _ = fs::remove_dir(entry.path());
+        }
     }
 }
 
@@ -190,5 +204,24 @@ mod tests {
         assert!(Server::start(&group.launcher(&filling(200)), &Cancel::default()).is_err());
         drop(group);
         assert!(!folder.exists());
+    }
+
+    #[test]
+    fn groups_of_runs_that_were_killed_are_removed_if_they_are_empty() {
+        let folder = tempfile::tempdir().unwrap();
+        // No process has a number that great.
+        let gone = format!("{PREFIX}{}", u32::MAX);
+        let own = format!("{PREFIX}{}-0", std::process::id());
+        let used = format!("{gone}-1");
+        for name in [&format!("{gone}-0"), &format!("{used}/inner"), &own, "bireme-compare-other", "other"] {
+            fs::create_dir_all(folder.path().join(name)).unwrap();
+        }
+        remove_left_over(folder.path());
+        let left = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut left: Vec<String> = left.collect();
+        let mut expected = vec!["bireme-compare-other".to_owned(), used, own, "other".to_owned()];
+        left.sort();
+        expected.sort();
+        assert_eq!(left, expected);
     }
 }

@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -47,21 +46,23 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts it and waits until it is ready.
+    /// Starts it and waits until it is ready. It does not outlive the thread that calls this.
     ///
     /// # Errors
     /// When it cannot be run, ends, or takes too long: with what it printed last.
     pub fn start(launcher: &ServerLauncher, cancel: &Cancel) -> Result<Server, String> {
         let began = Instant::now();
-        let mut child = Command::new(&launcher.program)
+        let mut command = Command::new(&launcher.program);
+        command
             .args(&launcher.arguments)
             .envs(launcher.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(&launcher.folder)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            // Ctrl-C is for us, not for what is measured.
-            .process_group(0)
+            .stderr(Stdio::piped());
+        // Ctrl-C is for us, not for what is measured; a run that is killed leaves nothing behind.
+        supervise::tie_to_this_thread(&mut command);
+        let mut child = command
             .spawn()
             .map_err(|error| format!("{}: {} cannot be run: {error}", launcher.name, launcher.program.display()))?;
         let lines = Arc::new(Mutex::new(Vec::new()));

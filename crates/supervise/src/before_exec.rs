@@ -6,9 +6,9 @@ use std::process::Command;
 
 use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
 
-/// Ties a worker to this thread as [`die_with_this_thread`] does, and puts it into a process group of its own, so that
-/// Ctrl-C reaches the front alone and the worker's children can be killed with it.
-pub(crate) fn tie_to_this_thread(command: &mut Command) {
+/// Ties a process to this thread as [`die_with_this_thread`] does, and puts it into a process group of its own, so that
+/// Ctrl-C reaches the process that spawns it alone and its children can be killed with it.
+pub fn tie_to_this_thread(command: &mut Command) {
     command.process_group(0);
     die_with_this_thread(command);
 }

@@ -22,7 +22,7 @@ mod spec;
 mod version;
 
 pub use backoff::Backoff;
-pub use before_exec::die_with_this_thread;
+pub use before_exec::{die_with_this_thread, tie_to_this_thread};
 pub use handle::{Access, Handle, ReloadError, ServiceStatus, StartError, Threads, WorkerStatus};
 pub use interpreter::{Interpreter, Language, NotFound, Surroundings, find_node, find_python};
 pub use machine::{Failure, Policy};

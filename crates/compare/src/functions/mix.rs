@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -62,7 +61,8 @@ pub fn measure(mix: &Mix, cases: &Path, seconds: f64, cancel: &Cancel) -> Result
 
 /// Runs a program to its end; what it printed, or why there is nothing.
 fn output(mut command: Command, name: &str, patience: Duration, cancel: &Cancel) -> Result<String, String> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    supervise::tie_to_this_thread(&mut command);
     let child = command.spawn().map_err(|error| format!("{name}: the caller cannot be run: {error}"))?;
     let pid = child.id();
     let (done, ended) = channel();

@@ -6,7 +6,6 @@ use std::ffi::OsString;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -111,7 +110,7 @@ pub struct Flooded {
 }
 
 impl Runner {
-    /// Starts the process and waits until the function is loaded.
+    /// Starts the process and waits until the function is loaded. It does not outlive the thread that calls this.
     ///
     /// # Errors
     /// When the interpreter cannot be run, the function is not there, or it takes too long: one text for people.
@@ -119,17 +118,18 @@ impl Runner {
         let failed = |what: &str, error: std::io::Error| format!("{}: {what}: {error}", launcher.name);
         let began = Instant::now();
         let (ours, theirs) = UnixStream::pair().map_err(|error| failed("no socket", error))?;
-        let mut child = Command::new(&launcher.interpreter)
+        let mut command = Command::new(&launcher.interpreter);
+        command
             .args(&launcher.arguments)
             .envs(launcher.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(&launcher.folder)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            // Ctrl-C is for us: it should end the run in order, and not the processes under it.
-            .process_group(0)
-            .spawn()
-            .map_err(|error| failed(&format!("{} cannot be run", launcher.interpreter.display()), error))?;
+            .stderr(Stdio::piped());
+        // Ctrl-C is for us: it should end the run in order, and not the processes under it. A run that is killed leaves nothing behind.
+        supervise::tie_to_this_thread(&mut command);
+        let mut child =
+            command.spawn().map_err(|error| failed(&format!("{} cannot be run", launcher.interpreter.display()), error))?;
         let output = Arc::new(Mutex::new(Vec::new()));
         let pipes =
             [child.stdout.take().map(|p| Box::new(p) as Box<dyn Read + Send>), child.stderr.take().map(|p| Box::new(p) as _)];
