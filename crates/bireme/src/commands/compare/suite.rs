@@ -35,6 +35,15 @@ const CONNECTIONS_MAX: usize = 64;
 const CASES: &str = "import json, runpy, sys
 for case in runpy.run_path(sys.argv[1])['cases'](int(sys.argv[2]), int(sys.argv[3])):
     print(json.dumps(case))";
+/// Prints which of a `requirements.txt` an interpreter has not.
+const MISSING: &str = "import re, sys
+from importlib.metadata import PackageNotFoundError, version
+for line in open(sys.argv[1]):
+    name = re.match(r'[\\w.-]*', line.strip())[0]
+    try:
+        name and version(name)
+    except PackageNotFoundError:
+        print(name)";
 /// What `errors/app` offers, and the right answer; its own README names the paths.
 const INJECTIONS: [(&str, &str, Expected); 6] = [
     ("throw", "/throw", Expected::Hundred(5)),
@@ -49,6 +58,7 @@ const INJECTIONS: [(&str, &str, Expected); 6] = [
 pub fn run(arguments: &SuiteArguments) -> Result<ExitCode, Stop> {
     let measure = &arguments.measure;
     let chosen = workloads(&arguments.folder, &arguments.workloads).map_err(Stop::Usage)?;
+    let mut failed = false;
     let mut session = Session::begin(Kind::Suite, measure, fairness::of_environment(fairness::variable))?;
     for (number, workload) in chosen.iter().enumerate() {
         session.place = format!("workload {} of {}, ", number + 1, chosen.len());
@@ -71,6 +81,7 @@ pub fn run(arguments: &SuiteArguments) -> Result<ExitCode, Stop> {
                 Ok(outcome) => outcome,
                 Err(Stop::Usage(why) | Stop::Failed(why)) => {
                     eprintln!("{}: not measured: {why}", workload.name);
+                    failed = true;
                     continue;
                 }
             };
@@ -79,6 +90,9 @@ pub fn run(arguments: &SuiteArguments) -> Result<ExitCode, Stop> {
             }
             session.add(outcome)?;
         }
+    }
+    if failed && session.document.comparisons.is_empty() {
+        return Err(Stop::Failed("no workload could be measured".to_owned()));
     }
     session.finish()
 }
@@ -93,6 +107,9 @@ fn function(workload: &Workload, measure: &MeasureArguments, session: &Session) 
     let mut launchers = Vec::new();
     for (language, file) in [(Language::Node, "node.mjs"), (Language::Python, "python.py")] {
         let found = interpreter(language, &workload.folder, &own_interpreters(workload, measure))?;
+        if language == Language::Python {
+            has_packages(workload, &found.path)?;
+        }
         let name = language.as_str();
         let file = absolute(&workload.folder.join(file))?;
         let mut launcher = launcher(name, &found, &file, "run", measure)?;
@@ -248,6 +265,33 @@ fn own_interpreters(workload: &Workload, measure: &MeasureArguments) -> MeasureA
         own.node = Some(std::path::absolute(&node).unwrap_or(node));
     }
     own
+}
+
+/// Whether a workload's function finds what it needs, before it fails on it without saying where that should have been.
+fn has_packages(workload: &Workload, python: &Path) -> Result<(), Stop> {
+    let file = workload.folder.join("requirements.txt");
+    if !file.is_file() {
+        return Ok(());
+    }
+    let output = Command::new(python)
+        .args(["-c", MISSING])
+        .arg(&file)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| Stop::Failed(format!("{} cannot be run: {error}", python.display())))?;
+    if !output.status.success() {
+        return Err(Stop::Failed(format!("{}: {}", python.display(), String::from_utf8_lossy(&output.stderr).trim())));
+    }
+    let missing: Vec<&str> = std::str::from_utf8(&output.stdout).unwrap_or_default().lines().collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let (python, file) = (python.display(), file.display());
+    Err(Stop::Usage(format!(
+        "{python} lacks {}; run `{python} -m pip install -r {file}`, or name another Python with --python: by default it is that of {}",
+        missing.join(", "),
+        workload.folder.join(".venv").display()
+    )))
 }
 
 fn node_version() -> Option<Vec<u32>> {
