@@ -385,6 +385,9 @@ def test_a_recording_is_replayed_with_cookies_and_tokens_of_now(tmp_path):
     assert len(comparison["launches"]) == 6 * 4
     assert "4 requests of 2 sessions" in done.stdout
     assert {curve["id"] for curve in comparison["curves"]} == {"latency_distribution", "memory_over_time"}
+    kinds = ["throw", "rejection", "timeout", "aborted_stream", "allocation", "crash"]
+    assert [(error["side"], error["error"]) for error in comparison["errors"]] == [(side, kind) for side in ("web", "ml") for kind in kinds]
+    assert all(error["answer_right"] for error in comparison["errors"] if error["error"] == "throw"), comparison["errors"]
     text = (tmp_path / "out/compare.json").read_text()
     assert "secret-value" not in text and "recorded-token" not in text and "recorded-sid" not in text
 

@@ -42,6 +42,7 @@ impl Run<'_> {
         if self.comparison.equality.outcome == Answers::Different {
             return Ok(());
         }
+        self.inject_errors()?;
         self.measuring_since = Instant::now();
         let orders = order::blocks(self.settings.blocks, self.settings.seed);
         for (block, order) in orders.iter().enumerate() {

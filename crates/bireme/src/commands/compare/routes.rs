@@ -36,10 +36,16 @@ pub fn run(arguments: &CompareArguments) -> Result<ExitCode, Stop> {
     let [left, right] = &arguments.sides[..] else {
         return Err(Stop::Usage("name two services of bireme.toml, such as web ml".to_owned()));
     };
-    let Asked { plain, requests, recording, left_out } = Asked::read(arguments)?;
-    let injections = match (plain.first(), &recording) {
-        (Some(first), None) => Injections::at_the_boundary(first, &secret_word()).map_err(Stop::Usage)?,
-        _ => Injections::default(),
+    let Asked { plain, requests, recording, mut left_out } = Asked::read(arguments)?;
+    // Errors are made by one request again and again; of a recording that is one that only reads.
+    let failing = plain.iter().find(|request| recording.is_none() || request.method == "GET");
+    let injections = match failing {
+        Some(request) => Injections::at_the_boundary(request, &secret_word()).map_err(Stop::Usage)?,
+        None => {
+            left_out
+                .push("errors are not tried: that takes a GET, as other requests may change what they are sent to".to_owned());
+            Injections::default()
+        }
     };
     let mut pair = Pair::of(arguments.config.as_deref(), [left, right], arguments.route.as_deref(), arguments.measure.timeout)?;
     for (side, program) in pair.sides.iter_mut().zip(&pair.programs) {
