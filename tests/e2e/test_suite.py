@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tomllib
+import venv
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -252,13 +253,16 @@ def test_a_crash_is_an_error_and_the_next_request_is_answered(service, running):
 
 
 def test_the_command_measures_a_chat_over_its_sockets(tmp_path):
-    command = [BIREME, "compare", "suite", "chat", "--folder", SUITE, "--out", tmp_path, "--blocks", "6", "--launch", "0.05"]
+    command = [BIREME, "compare", "suite", "chat", "--folder", SUITE, "--out", tmp_path, "--blocks", "6", "--launch", "0.05", "--rest", "0.1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=80, env=os.environ | {"NO_COLOR": "1"})
     assert done.returncode == 0, done.stderr
     (chat,) = json.loads((tmp_path / "compare.json").read_text())["comparisons"]
     assert chat["equality"]["outcome"] == "equal" and chat["equality"]["cases"] == 20
-    assert [launch["side"] for launch in chat["launches"]].count("node") == 12
+    # Two in each block, and one whose memory is looked at after a rest.
+    assert [launch["side"] for launch in chat["launches"]].count("node") == 13
     assert {"latency_p50", "throughput", "connection_memory", "memory_peak", "start_warm"} <= {m["id"] for m in chat["measures"]}
+    (after,) = [measure for measure in chat["measures"] if measure["id"] == "memory_after"]
+    assert after["left"]["median"] > 0 and after["verdict"]["sentence"] == "no verdict: one launch of each side"
     assert all(side["code"]["logical_lines"] > 10 for side in chat["sides"])
     assert "Chat broadcast" in (tmp_path / "compare.html").read_text()
 
@@ -280,3 +284,11 @@ def test_the_command_measures_functions_and_services(tmp_path):
         # A machine that is too busy for the generator leaves a service unmeasured, and says so.
         assert len(comparison["launches"]) == 24 or any("not measured to the end" in remark for remark in comparison["remarks"])
     assert {"latency_p50", "throughput", "cpu"} <= {measure["id"] for measure in comparisons["fanout"]["measures"]}
+
+
+def test_a_python_without_a_workloads_packages_is_refused_with_its_name(tmp_path):
+    command = [BIREME, "compare", "suite", "image", "--folder", SUITE, "--out", tmp_path / "out", "--quick", "--python", tmp_path / "bare"]
+    venv.create(tmp_path / "bare", symlinks=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and "no workload could be measured" in done.stderr, done.stdout + done.stderr
+    assert "image: not measured: " in done.stderr and "lacks pillow; run `" in done.stderr, done.stderr

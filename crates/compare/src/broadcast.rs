@@ -23,8 +23,10 @@ use crate::statistics::change_points::warm_up;
 use crate::statistics::order::{self, Which};
 use crate::statistics::{mean, median, quantile_sorted};
 use crate::subject::Subject;
-use crate::{Cancel, Outcome, Progress, Watch, measures, processes};
+use crate::{Cancel, Outcome, Progress, Watch, measures, processes, rest};
 
+/// The longest load before memory after a rest is looked at.
+const REST_LOAD_SECONDS_MAX: f64 = 5.0;
 /// Messages a launch below which its p99 rests on too few.
 const PERCENTILE_MESSAGES: usize = 10_000;
 
@@ -113,6 +115,15 @@ fn all(
             comparison.launches.push(launch);
         }
     }
+    if let Some(rest_seconds) = settings.rest_seconds {
+        for round in 0..measures::rounds(settings.effort) {
+            say(format!("resting for {rest_seconds} s"), launches);
+            let load = |which| talked(broadcast, which, settings, &runtime, cancel);
+            comparison.launches.extend(rest::measure(&broadcast.subject.sides, settings, round, cancel, load, Server::pid)?);
+        }
+    } else {
+        comparison.remarks.push("memory after a rest is not measured in a quick run; --rest asks for it".to_owned());
+    }
     Ok(())
 }
 
@@ -192,6 +203,20 @@ fn measure(
     let side = broadcast.subject.sides[which.index()].name.clone();
     let launch = Launch { side, block: 0, position: 0, began_seconds: 0.0, values, warm_up, latency: Some(latency), void: None };
     Ok((launch, Trace { latency: samples, memory: sizes }))
+}
+
+/// A launch whose room has been talked in and left, for memory after a rest.
+fn talked(
+    broadcast: &Broadcast,
+    which: Which,
+    settings: &Settings,
+    runtime: &tokio::runtime::Runtime,
+    cancel: &Cancel,
+) -> Result<Server, String> {
+    let server = Server::start(&broadcast.subject.launchers[which.index()], cancel)?;
+    let mut members = runtime.block_on(Members::join(broadcast, &server))?;
+    runtime.block_on(members.talk(&broadcast.room.messages, settings.launch_seconds.min(REST_LOAD_SECONDS_MAX), cancel))?;
+    Ok(server)
 }
 
 /// The sockets of a room.

@@ -20,6 +20,7 @@ pub mod processes;
 pub mod redact;
 pub mod report;
 pub mod requests;
+pub mod rest;
 pub mod routes;
 pub mod server;
 pub mod shadow;

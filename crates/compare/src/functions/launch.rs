@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::runner::{Launcher, Runner};
 use crate::document::{Distribution, Launch};
@@ -13,8 +13,6 @@ use crate::{Cancel, processes};
 
 /// Calls a launch, after warm-up, below which its p99 rests on too few.
 pub const PERCENTILE_CALLS: usize = 10_000;
-/// How often a rest looks whether it was cancelled.
-const CANCEL_POLL: Duration = Duration::from_millis(100);
 /// In flight when an asynchronous function's throughput is measured.
 const IN_FLIGHT: u32 = 16;
 /// Part of the calls that may fail in flight beyond those that fail alone; a call that fails for want of something is no throughput.
@@ -108,28 +106,11 @@ fn part(failed: u64, all: u64) -> f64 {
     failed as f64 / all.max(1) as f64
 }
 
-/// Memory of one launch of each side, some time after its load has ended. `seconds` are those of load and of rest.
-pub fn rest(
-    launchers: &[Launcher; 2],
-    cases: &Path,
-    how: [How; 2],
-    [seconds, rest_seconds]: [f64; 2],
-    cancel: &Cancel,
-) -> Result<[Option<u64>; 2], String> {
-    let mut runners = Vec::new();
-    for (launcher, how) in launchers.iter().zip(how) {
-        let (mut runner, _) = start(launcher, cases, cancel)?;
-        runner.time(seconds, how.calls, how.parse, how.asynchronous)?;
-        runners.push(runner);
-    }
-    let until = Instant::now() + Duration::from_secs_f64(rest_seconds);
-    while Instant::now() < until {
-        if cancel.is_cancelled() {
-            return Err("interrupted".to_owned());
-        }
-        std::thread::sleep(CANCEL_POLL);
-    }
-    Ok([processes::memory(runners[0].pid()), processes::memory(runners[1].pid())])
+/// A process that has been under load for a time, for memory after a rest.
+pub fn loaded(launcher: &Launcher, cases: &Path, how: How, seconds: f64, cancel: &Cancel) -> Result<Runner, String> {
+    let (mut runner, _) = start(launcher, cases, cancel)?;
+    runner.time(seconds, how.calls, how.parse, how.asynchronous)?;
+    Ok(runner)
 }
 
 /// Seconds from the order to start to the first answer; what our own reading of the cases takes is left out.

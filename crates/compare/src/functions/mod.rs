@@ -13,7 +13,7 @@ use crate::statistics::order::{self, Which};
 use crate::statistics::{median, quantile};
 use crate::subject::Subject;
 use crate::table::quantity;
-use crate::{Cancel, Outcome, Progress, Watch, lines, measures};
+use crate::{Cancel, Outcome, Progress, Watch, lines, measures, rest};
 
 use launch::How;
 use runner::{Launcher, Runner};
@@ -248,8 +248,6 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Memory after a rest: a launch of each side side by side, as waiting takes no processor. The languages share no
-    /// pages, so neither makes the other's proportional share smaller.
     fn measure_rest(&mut self) -> Result<(), String> {
         let Some(rest_seconds) = self.settings.rest_seconds else {
             self.comparison.remarks.push("memory after a rest is not measured in a quick run; --rest asks for it".to_owned());
@@ -257,27 +255,13 @@ impl<'a> Run<'a> {
         };
         for round in 0..measures::rounds(self.settings.effort) {
             self.say(&format!("resting for {rest_seconds} s"), 1.0);
-            let seconds = self.settings.launch_seconds.min(5.0);
-            let rested = launch::rest(
-                &self.functions.subject.launchers,
-                &self.functions.cases,
-                self.how,
-                [seconds, rest_seconds],
-                self.cancel,
-            )?;
-            for (which, bytes) in [Which::Left, Which::Right].into_iter().zip(rested) {
-                let values = bytes.map(|bytes| (measures::key_after(rest_seconds), bytes as f64)).into_iter().collect();
-                self.comparison.launches.push(Launch {
-                    side: self.functions.subject.sides[which.index()].name.clone(),
-                    block: round / 2,
-                    position: round % 2 * 2 + which.index() as u32,
-                    began_seconds: self.began.elapsed().as_secs_f64(),
-                    values,
-                    warm_up: None,
-                    latency: None,
-                    void: None,
-                });
-            }
+            let (functions, settings, how, cancel) = (self.functions, self.settings, self.how, self.cancel);
+            let seconds = settings.launch_seconds.min(5.0);
+            let load = |which: Which| {
+                let launcher = &functions.subject.launchers[which.index()];
+                launch::loaded(launcher, &functions.cases, how[which.index()], seconds, cancel)
+            };
+            self.comparison.launches.extend(rest::measure(&functions.subject.sides, settings, round, cancel, load, Runner::pid)?);
         }
         Ok(())
     }

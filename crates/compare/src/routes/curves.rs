@@ -1,14 +1,12 @@
 //! What is drawn as lines. These launches are one for each point: they show a shape, and no verdict rests on them.
 
-use std::time::{Duration, Instant};
-
 use super::{Routes, launch};
-use crate::document::{Axis, Comparison, Criterion, Curve, Launch, Series, Settings, Unit};
+use crate::document::{Axis, Comparison, Criterion, Curve, Series, Settings, Unit};
 use crate::load::{self, Trial};
 use crate::server::Server;
 use crate::statistics::order::Which;
 use crate::statistics::{median, scalability};
-use crate::{Cancel, machine, measures, processes};
+use crate::{Cancel, machine};
 
 /// Connections at which throughput is measured; six or more, for the scalability law.
 const CONCURRENCIES: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
@@ -130,42 +128,11 @@ fn workers_remark(cores: u32, side: &str, points: &[(f64, f64)]) -> Option<Strin
     }
 }
 
-/// Memory some time after load, of a launch of each side side by side, for the `round`th time.
-pub fn rest(
-    routes: &Routes,
-    settings: &Settings,
-    rest_seconds: f64,
-    round: u32,
-    comparison: &mut Comparison,
-    cancel: &Cancel,
-) -> Result<(), String> {
-    let mut servers = Vec::new();
-    for which in [Which::Left, Which::Right] {
-        let (server, _) = launch::start(routes, &routes.subject.launchers[which.index()], cancel)?;
-        load::run(server.address, &routes.requests, &closed(routes, settings, 8), cancel)?;
-        servers.push((which, server));
-    }
-    let until = Instant::now() + Duration::from_secs_f64(rest_seconds);
-    while Instant::now() < until {
-        if cancel.is_cancelled() {
-            return Err("interrupted".to_owned());
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    for (which, server) in &servers {
-        let bytes = processes::memory(Server::pid(server));
-        comparison.launches.push(Launch {
-            side: routes.subject.sides[which.index()].name.clone(),
-            block: settings.blocks + 1 + round / 2,
-            position: round % 2 * 2 + which.index() as u32,
-            began_seconds: 0.0,
-            values: bytes.map(|bytes| (measures::key_after(rest_seconds), bytes as f64)).into_iter().collect(),
-            warm_up: None,
-            latency: None,
-            void: None,
-        });
-    }
-    Ok(())
+/// A launch that has been under load, for memory after a rest.
+pub fn loaded(routes: &Routes, which: Which, settings: &Settings, cancel: &Cancel) -> Result<Server, String> {
+    let (server, _) = launch::start(routes, &routes.subject.launchers[which.index()], cancel)?;
+    load::run(server.address, &routes.requests, &closed(routes, settings, 8), cancel)?;
+    Ok(server)
 }
 
 /// Length of a closed loop.

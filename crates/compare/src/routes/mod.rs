@@ -21,7 +21,7 @@ use crate::statistics::order::{self, Which};
 use crate::statistics::verdict::short;
 use crate::statistics::{median, quantile};
 use crate::subject::Subject;
-use crate::{Cancel, Outcome, Progress, Watch, lines, measures};
+use crate::{Cancel, Outcome, Progress, Watch, lines, measures, rest};
 
 pub use answers::{describe, of_parts};
 use curves::closed_seconds;
@@ -222,7 +222,16 @@ impl Run<'_> {
         if let Some(rest_seconds) = self.settings.rest_seconds {
             for round in 0..measures::rounds(self.settings.effort) {
                 self.say(&format!("resting for {rest_seconds} s"), 1.0);
-                curves::rest(self.routes, self.settings, rest_seconds, round, &mut self.comparison, self.cancel)?;
+                let (routes, settings, cancel) = (self.routes, self.settings, self.cancel);
+                let load = |which| curves::loaded(routes, which, settings, cancel);
+                self.comparison.launches.extend(rest::measure(
+                    &routes.subject.sides,
+                    settings,
+                    round,
+                    cancel,
+                    load,
+                    Server::pid,
+                )?);
             }
         }
         Ok(())
