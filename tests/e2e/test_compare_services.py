@@ -223,6 +223,13 @@ def test_a_killed_run_leaves_no_process(folder, what):
     eventually(lambda: not any(is_alive(pid) and started_at(pid) == began for pid, began in found.items()), what=f"all of {found} go")
 
 
+def test_an_interpreter_named_serves_the_services_of_its_language(folder):
+    files = {"bireme_toml": SERVICES, "web_js": WEB, "ml_py": ML, "requests_http": "GET /1\n"}
+    done = compare(folder, "web", "ml", "--requests", "requests.http", "--node", str(folder / "own/bin/node"), *SHORT, **files)
+    assert done.returncode == 1 and "The run ended early: web: " in done.stdout, done.stdout + done.stderr
+    assert "own/bin/node does not exist" in done.stdout
+
+
 def test_a_route_or_file_that_gives_no_request_is_said(folder):
     for arguments, said in [
         (("--route", "api", "--requests", "requests.http"), '--route "api": '),

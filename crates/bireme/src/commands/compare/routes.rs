@@ -20,7 +20,7 @@ use supervise::{Surroundings, find_python};
 use tempfile::NamedTempFile;
 use toml::{Table, Value};
 
-use super::arguments::CompareArguments;
+use super::arguments::{CompareArguments, MeasureArguments};
 use super::fairness;
 use super::functions::measure_code;
 use super::progress;
@@ -47,7 +47,7 @@ pub fn run(arguments: &CompareArguments) -> Result<ExitCode, Stop> {
             Injections::default()
         }
     };
-    let mut pair = Pair::of(arguments.config.as_deref(), [left, right], arguments.route.as_deref(), arguments.measure.timeout)?;
+    let mut pair = Pair::of(arguments.config.as_deref(), [left, right], arguments.route.as_deref(), &arguments.measure)?;
     for (side, program) in pair.sides.iter_mut().zip(&pair.programs) {
         measure_code(side, &program.entry, &program.folder, &program.interpreter);
     }
@@ -178,8 +178,14 @@ pub struct Pair {
 
 impl Pair {
     /// Reads the configuration as `bireme serve` does, and writes one for each service beside it, for paths in it are relative.
-    pub fn of(file: Option<&Path>, names: [&str; 2], route: Option<&str>, timeout: f64) -> Result<Pair, Stop> {
-        let serve = ServeArguments { config: file.map(Path::to_owned), ..ServeArguments::default() };
+    pub fn of(file: Option<&Path>, names: [&str; 2], route: Option<&str>, measure: &MeasureArguments) -> Result<Pair, Stop> {
+        let mut serve = ServeArguments { config: file.map(Path::to_owned), ..ServeArguments::default() };
+        let services = load::settings(&serve)?.settings.services;
+        let interpreters = names.map(|name| {
+            let service = services.iter().find(|service| &*service.name == name);
+            service.and_then(|service| interpreter_setting(service, measure))
+        });
+        serve.set = interpreters.iter().flatten().cloned().collect();
         let settings = load::settings(&serve)?.settings;
         let path = settings.file.clone().ok_or_else(|| {
             Stop::Usage(
@@ -201,9 +207,11 @@ impl Pair {
         let mut configurations = Vec::new();
         let mut launchers = Vec::new();
         let rules = names.map(|name| rule(&whole, name, route));
-        for (name, rule) in names.into_iter().zip(&rules) {
+        for ((name, rule), interpreter) in names.into_iter().zip(&rules).zip(interpreters) {
             let configuration = write(&folder, &alone(&whole, name, rule.clone()))?;
-            launchers.push(launcher(name, configuration.path(), &folder, timeout)?);
+            let mut launcher = launcher(name, configuration.path(), &folder, measure.timeout)?;
+            launcher.arguments.extend(interpreter.into_iter().flat_map(|setting| ["--set".into(), setting.into()]));
+            launchers.push(launcher);
             configurations.push(configuration);
         }
         let (second, first) = (launchers.remove(1), launchers.remove(0));
@@ -216,6 +224,17 @@ impl Pair {
             _configurations: configurations,
         })
     }
+}
+
+/// The setting by which `--node` or `--python` takes the place of a service's interpreter.
+fn interpreter_setting(service: &Service, measure: &MeasureArguments) -> Option<String> {
+    let path = match &service.app {
+        App::Node { .. } => measure.node.as_ref()?,
+        App::Python { .. } => measure.python.as_ref()?,
+    };
+    // A name that is no file here is looked up on the path.
+    let path = if path.exists() { std::path::absolute(path).unwrap_or_else(|_| path.clone()) } else { path.clone() };
+    Some(format!("service.{}.interpreter={}", service.name, path.display()))
 }
 
 /// Where a service's code begins.

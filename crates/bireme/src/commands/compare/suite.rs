@@ -155,7 +155,7 @@ struct Case {
 
 fn application(workload: &Workload, measure: &MeasureArguments, session: &Session) -> Result<Outcome, Stop> {
     let app = workload.folder.join("app");
-    let mut pair = Pair::of(Some(&app.join("bireme.toml")), ["node", "python"], None, measure.timeout)?;
+    let mut pair = Pair::of(Some(&app.join("bireme.toml")), ["node", "python"], None, measure)?;
     measure_services(&mut pair.sides, &app, measure);
     let python = interpreter(Language::Python, &workload.folder, measure)?.path;
     let cases = cases(&python, &app.join("cases.py"), workload.settings.size, session.document.settings.seed)?;
@@ -212,7 +212,7 @@ fn application(workload: &Workload, measure: &MeasureArguments, session: &Sessio
 
 fn chat(workload: &Workload, measure: &MeasureArguments, session: &Session) -> Result<Outcome, Stop> {
     let app = workload.folder.join("app");
-    let mut pair = Pair::of(Some(&app.join("bireme.toml")), ["node", "python"], None, measure.timeout)?;
+    let mut pair = Pair::of(Some(&app.join("bireme.toml")), ["node", "python"], None, measure)?;
     measure_services(&mut pair.sides, &app, measure);
     let python = interpreter(Language::Python, &workload.folder, measure)?.path;
     let cases = cases(&python, &app.join("cases.py"), workload.settings.size, session.document.settings.seed)?;
