@@ -17,14 +17,17 @@ use crate::document::Outcome as Answers;
 use crate::document::{Comparison, Distribution, Equality, Launch, Settings, Side};
 use crate::equality::{Answer, Comparer, Likeness};
 use crate::lines::{self, QUANTILES, Trace};
+use crate::pace::Pace;
 use crate::routes::describe;
 use crate::server::{Server, ServerLauncher};
 use crate::statistics::change_points::warm_up;
 use crate::statistics::order::{self, Which};
 use crate::statistics::{mean, median, quantile_sorted};
 use crate::subject::Subject;
-use crate::{Cancel, Outcome, Progress, Watch, measures, processes, rest};
+use crate::{Cancel, Outcome, Watch, measures, processes, rest};
 
+/// About what a launch takes besides what is measured, in seconds.
+const LAUNCH_SECONDS: f64 = 1.0;
 /// The longest load before memory after a rest is looked at.
 const REST_LOAD_SECONDS_MAX: f64 = 5.0;
 /// Messages a launch below which its p99 rests on too few.
@@ -69,12 +72,13 @@ pub fn compare(broadcast: &Broadcast, settings: &Settings, cancel: &Cancel, watc
         "{} sockets in one room; a message is sent when the last of them has heard the one before, and timed until then",
         broadcast.room.members
     )];
-    let began = Instant::now();
-    let stopped = all(broadcast, settings, &mut comparison, cancel, watch).err();
+    let resting = settings.rest_seconds.map_or(0.0, |seconds| seconds + settings.launch_seconds);
+    let after = f64::from(measures::rounds(settings.effort)) * resting;
+    let mut pace = Pace::new(watch, &broadcast.subject.name, settings, settings.launch_seconds + LAUNCH_SECONDS, after);
+    let stopped = all(broadcast, settings, &mut comparison, cancel, &mut pace).err();
     lines::distribution(&mut comparison, "Latency by quantile");
     measures::remark_warm_up(&mut comparison, "their second half was taken");
-    let blocks = comparison.launches.len().max(1) as f64 / 4.0;
-    measures::derive(&mut comparison, settings, began.elapsed().as_secs_f64() / blocks);
+    measures::derive(&mut comparison, settings, pace.block_seconds());
     Outcome { comparison, stopped }
 }
 
@@ -83,47 +87,35 @@ fn all(
     settings: &Settings,
     comparison: &mut Comparison,
     cancel: &Cancel,
-    watch: Watch,
+    pace: &mut Pace<'_>,
 ) -> Result<(), String> {
-    let began = Instant::now();
     let orders = order::blocks(settings.blocks, settings.seed);
-    let launches = orders.len() * 4;
-    let mut say = |stage: String, done: usize| {
-        let left_seconds = (launches - done) as f64 * (settings.launch_seconds + 1.0);
-        watch(Progress {
-            stage: format!("{}: {stage}", broadcast.subject.name),
-            done: done as f64 / launches as f64,
-            left_seconds,
-        });
-    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
-    say("comparing what is heard".to_owned(), 0);
+    pace.say("comparing what is heard");
     comparison.equality = runtime.block_on(compare_heard(broadcast, settings, &mut comparison.sides, cancel))?;
     if comparison.equality.outcome == Answers::Different {
         return Ok(());
     }
+    pace.begin_blocks();
     for (block, order) in orders.iter().enumerate() {
         for (position, which) in order.iter().enumerate() {
             let name = &broadcast.subject.sides[which.index()].name;
-            say(format!("block {} of {}, {name}", block + 1, orders.len()), comparison.launches.len());
-            let since = began.elapsed().as_secs_f64();
+            pace.say(&format!("block {} of {}, {name}", block + 1, orders.len()));
+            let since = pace.elapsed();
             let (mut launch, trace) = measure(broadcast, *which, settings.launch_seconds, &runtime, cancel)?;
             launch.block = u32::try_from(block).unwrap_or(u32::MAX);
             launch.position = u32::try_from(position).unwrap_or(u32::MAX);
             launch.began_seconds = since;
             lines::trace(comparison, &launch.side, "since the first message", &trace);
             comparison.launches.push(launch);
+            pace.launched();
         }
     }
-    if let Some(rest_seconds) = settings.rest_seconds {
-        for round in 0..measures::rounds(settings.effort) {
-            say(format!("resting for {rest_seconds} s"), launches);
-            let load = |which| talked(broadcast, which, settings, &runtime, cancel);
-            comparison.launches.extend(rest::measure(&broadcast.subject.sides, settings, round, cancel, load, Server::pid)?);
-        }
-    } else {
+    if settings.rest_seconds.is_none() {
         comparison.remarks.push("memory after a rest is not measured in a quick run; --rest asks for it".to_owned());
     }
+    let load = |which| talked(broadcast, which, settings, &runtime, cancel);
+    comparison.launches.extend(rest::measure(pace, &broadcast.subject.sides, settings, cancel, load, Server::pid)?);
     Ok(())
 }
 

@@ -16,6 +16,7 @@ pub mod lines;
 pub mod load;
 pub mod machine;
 pub mod measures;
+mod pace;
 pub mod processes;
 pub mod redact;
 pub mod report;
@@ -57,7 +58,7 @@ pub struct Progress {
     pub stage: String,
     /// Part that is done, 0 to 1.
     pub done: f64,
-    /// Seconds left, by what the run has taken so far.
+    /// Seconds left, by what the run has taken so far; before its first launch by what is planned.
     pub left_seconds: f64,
 }
 

@@ -3,26 +3,54 @@
 use std::time::{Duration, Instant};
 
 use crate::document::{Launch, Settings, Side};
+use crate::pace::Pace;
 use crate::statistics::order::Which;
 use crate::{Cancel, measures, processes};
 
 /// How often a rest looks whether it was cancelled.
 const CANCEL_POLL: Duration = Duration::from_millis(100);
 
-/// A launch of each side side by side, as waiting takes no processor: the languages share no pages, so neither makes the other's
-/// proportional share smaller. `load` starts a side and returns when its load has ended, `pid` says where its processes begin.
+/// In as many rounds as the effort has, if there is to be a rest: a launch of each side side by side, as waiting takes no processor. The
+/// languages share no pages, so neither makes the other's proportional share smaller. `load` starts a side and returns when its load has
+/// ended, `pid` says where its processes begin.
 ///
 /// # Errors
 /// Those of `load`, and that the run was cancelled.
-pub fn measure<T>(
+pub(crate) fn measure<T>(
+    pace: &mut Pace<'_>,
     sides: &[Side; 2],
     settings: &Settings,
-    round: u32,
     cancel: &Cancel,
     mut load: impl FnMut(Which) -> Result<T, String>,
     pid: impl Fn(&T) -> u32,
-) -> Result<[Launch; 2], String> {
-    let rest_seconds = settings.rest_seconds.unwrap_or_default();
+) -> Result<Vec<Launch>, String> {
+    let Some(rest_seconds) = settings.rest_seconds else { return Ok(Vec::new()) };
+    let mut launches = Vec::new();
+    for round in 0..measures::rounds(settings.effort) {
+        pace.say(&format!("resting for {rest_seconds} s"));
+        let began_seconds = pace.elapsed();
+        let memory = after_rest(rest_seconds, cancel, &mut load, &pid)?;
+        launches.extend([Which::Left, Which::Right].map(|which| Launch {
+            side: sides[which.index()].name.clone(),
+            block: settings.blocks + 1 + round / 2,
+            position: round % 2 * 2 + which.index() as u32,
+            began_seconds,
+            values: memory[which.index()].map(|bytes| (measures::key_after(rest_seconds), bytes as f64)).into_iter().collect(),
+            warm_up: None,
+            latency: None,
+            void: None,
+        }));
+    }
+    Ok(launches)
+}
+
+/// Bytes of each side, where they can be read.
+fn after_rest<T>(
+    rest_seconds: f64,
+    cancel: &Cancel,
+    load: &mut impl FnMut(Which) -> Result<T, String>,
+    pid: &impl Fn(&T) -> u32,
+) -> Result<[Option<u64>; 2], String> {
     let resting = [load(Which::Left)?, load(Which::Right)?];
     let until = Instant::now() + Duration::from_secs_f64(rest_seconds);
     while Instant::now() < until {
@@ -31,17 +59,5 @@ pub fn measure<T>(
         }
         std::thread::sleep(CANCEL_POLL);
     }
-    Ok([Which::Left, Which::Right].map(|which| {
-        let bytes = processes::memory(pid(&resting[which.index()]));
-        Launch {
-            side: sides[which.index()].name.clone(),
-            block: settings.blocks + 1 + round / 2,
-            position: round % 2 * 2 + which.index() as u32,
-            began_seconds: 0.0,
-            values: bytes.map(|bytes| (measures::key_after(rest_seconds), bytes as f64)).into_iter().collect(),
-            warm_up: None,
-            latency: None,
-            void: None,
-        }
-    }))
+    Ok([Which::Left, Which::Right].map(|which| processes::memory(pid(&resting[which.index()]))))
 }

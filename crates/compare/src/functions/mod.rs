@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use crate::document::{Comparison, Launch, Outcome as Answers, Settings, Unit};
 use crate::equality::{Answer, Comparer, Likeness};
+use crate::pace::Pace;
 use crate::statistics::order::{self, Which};
 use crate::statistics::{median, quantile};
 use crate::subject::Subject;
 use crate::table::quantity;
-use crate::{Cancel, Outcome, Progress, Watch, lines, measures, rest};
+use crate::{Cancel, Outcome, Watch, lines, measures, rest};
 
 use launch::How;
 use runner::{Launcher, Runner};
@@ -22,6 +23,8 @@ use runner::{Launcher, Runner};
 const SAMPLE_SECONDS_MIN: f64 = 10e-6;
 /// Answers compared, where there is time for so many: what is wrong once in 500 then shows in all but one of 400 runs.
 const ANSWERS_WANTED: u64 = 1_500;
+/// About what a launch takes besides what is measured, in seconds.
+const LAUNCH_SECONDS: f64 = 0.7;
 /// Time for comparing answers, in launches.
 const EQUALITY_LAUNCHES: f64 = 2.0;
 /// Calls per second below which it is said that no p99 can be had.
@@ -44,11 +47,16 @@ pub struct Functions {
 pub fn compare(functions: &Functions, settings: &Settings, cancel: &Cancel, watch: Watch) -> Outcome {
     let mut run = Run::new(functions, settings, cancel, watch);
     let stopped = run.all().err();
-    let block_seconds = run.block_seconds();
+    let block_seconds = run.pace.block_seconds();
     let mut comparison = run.comparison;
     measures::derive(&mut comparison, settings, block_seconds);
     mix_rules(&mut comparison);
     Outcome { comparison, stopped }
+}
+
+/// Seconds of load before a rest.
+fn rest_load_seconds(settings: &Settings) -> f64 {
+    settings.launch_seconds.min(5.0)
 }
 
 /// One sentence for each side: what a call and HTTP add to the function itself.
@@ -84,12 +92,7 @@ struct Run<'a> {
     functions: &'a Functions,
     settings: &'a Settings,
     cancel: &'a Cancel,
-    watch: Watch<'a>,
-    began: Instant,
-    measuring_since: Instant,
-    launches_done: usize,
-    /// What these took; what comes after them does not count.
-    launches_took: Duration,
+    pace: Pace<'a>,
     comparison: Comparison,
     how: [How; 2],
 }
@@ -97,19 +100,10 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn new(functions: &'a Functions, settings: &'a Settings, cancel: &'a Cancel, watch: Watch<'a>) -> Run<'a> {
         let comparison = functions.subject.comparison();
-        let now = Instant::now();
-        Run {
-            functions,
-            settings,
-            cancel,
-            watch,
-            began: now,
-            measuring_since: now,
-            launches_done: 0,
-            launches_took: Duration::ZERO,
-            comparison,
-            how: [How::default(); 2],
-        }
+        let resting = settings.rest_seconds.map_or(0.0, |seconds| seconds + rest_load_seconds(settings));
+        let after = f64::from(measures::rounds(settings.effort)) * resting;
+        let pace = Pace::new(watch, &functions.subject.name, settings, settings.launch_seconds + LAUNCH_SECONDS, after);
+        Run { functions, settings, cancel, pace, comparison, how: [How::default(); 2] }
     }
 
     fn all(&mut self) -> Result<(), String> {
@@ -118,7 +112,7 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         self.choose_samples()?;
-        self.measuring_since = Instant::now();
+        self.pace.begin_blocks();
         let measured = self.measure_blocks();
         lines::distribution(&mut self.comparison, "Latency by quantile");
         self.remark();
@@ -132,10 +126,10 @@ impl<'a> Run<'a> {
         let Some(mixes) = &self.functions.mix else { return Ok(()) };
         let orders = order::blocks(self.settings.blocks, self.settings.seed);
         for (block, order) in orders.iter().enumerate() {
-            self.say(&format!("calls across languages, block {} of {}", block + 1, orders.len()), 1.0);
+            self.pace.say(&format!("calls across languages, block {} of {}", block + 1, orders.len()));
             for (position, which) in order.iter().enumerate() {
                 let seconds = self.settings.launch_seconds / 8.0;
-                let began_seconds = self.began.elapsed().as_secs_f64();
+                let began_seconds = self.pace.elapsed();
                 let launch = mix::measure(&mixes[which.index()], &self.functions.cases, seconds, self.cancel)?;
                 let (block, position) = (u32::try_from(block).unwrap_or(u32::MAX), u32::try_from(position).unwrap_or(u32::MAX));
                 self.comparison.launches.push(Launch { block, position, began_seconds, ..launch });
@@ -146,7 +140,7 @@ impl<'a> Run<'a> {
 
     /// Every case to two launches of each side in step, so that no more than four answers are held.
     fn compare_answers(&mut self) -> Result<(), String> {
-        self.say("comparing answers", 0.0);
+        self.pace.say("comparing answers");
         let began = Instant::now();
         let limit = Duration::from_secs_f64((self.settings.launch_seconds * EQUALITY_LAUNCHES).max(1.0));
         let mut runners = Vec::new();
@@ -203,7 +197,7 @@ impl<'a> Run<'a> {
 
     /// How many calls make a sample, the same for both sides.
     fn choose_samples(&mut self) -> Result<(), String> {
-        self.say("finding the length of a call", 0.0);
+        self.pace.say("finding the length of a call");
         let mut shortest = f64::INFINITY;
         for which in [Which::Left, Which::Right] {
             let mut runner = Runner::launch(&self.functions.subject.launchers[which.index()], self.cancel)?;
@@ -226,43 +220,36 @@ impl<'a> Run<'a> {
 
     fn measure_blocks(&mut self) -> Result<(), String> {
         let orders = order::blocks(self.settings.blocks, self.settings.seed);
-        let launches = orders.len() * 4;
         for (block, order) in orders.iter().enumerate() {
             for (position, which) in order.iter().enumerate() {
                 let name = &self.functions.subject.sides[which.index()].name;
-                let stage = format!("block {} of {}, {name}", block + 1, orders.len());
-                self.say(&stage, self.launches_done as f64 / launches as f64);
+                self.pace.say(&format!("block {} of {}, {name}", block + 1, orders.len()));
                 let launcher = &self.functions.subject.launchers[which.index()];
                 let place = (u32::try_from(block).unwrap_or(u32::MAX), u32::try_from(position).unwrap_or(u32::MAX));
                 let seconds = self.settings.launch_seconds;
-                let since = self.began.elapsed().as_secs_f64();
+                let since = self.pace.elapsed();
                 let how = self.how[which.index()];
                 let (mut launch, trace) = launch::measure(launcher, &self.functions.cases, how, seconds, place, self.cancel)?;
                 launch.began_seconds = since;
                 lines::trace(&mut self.comparison, &launch.side, "since the first call", &trace);
                 self.comparison.launches.push(launch);
-                self.launches_done += 1;
-                self.launches_took = self.measuring_since.elapsed();
+                self.pace.launched();
             }
         }
         Ok(())
     }
 
     fn measure_rest(&mut self) -> Result<(), String> {
-        let Some(rest_seconds) = self.settings.rest_seconds else {
+        if self.settings.rest_seconds.is_none() {
             self.comparison.remarks.push("memory after a rest is not measured in a quick run; --rest asks for it".to_owned());
-            return Ok(());
-        };
-        for round in 0..measures::rounds(self.settings.effort) {
-            self.say(&format!("resting for {rest_seconds} s"), 1.0);
-            let (functions, settings, how, cancel) = (self.functions, self.settings, self.how, self.cancel);
-            let seconds = settings.launch_seconds.min(5.0);
-            let load = |which: Which| {
-                let launcher = &functions.subject.launchers[which.index()];
-                launch::loaded(launcher, &functions.cases, how[which.index()], seconds, cancel)
-            };
-            self.comparison.launches.extend(rest::measure(&functions.subject.sides, settings, round, cancel, load, Runner::pid)?);
         }
+        let (functions, settings, how, cancel) = (self.functions, self.settings, self.how, self.cancel);
+        let load = |which: Which| {
+            let launcher = &functions.subject.launchers[which.index()];
+            launch::loaded(launcher, &functions.cases, how[which.index()], rest_load_seconds(settings), cancel)
+        };
+        let sides = &functions.subject.sides;
+        self.comparison.launches.extend(rest::measure(&mut self.pace, sides, settings, cancel, load, Runner::pid)?);
         Ok(())
     }
 
@@ -304,19 +291,5 @@ impl<'a> Run<'a> {
             "cold starts have no bytecode cache and drop the cached pages of interpreter and code where no other process has them mapped"
                 .to_owned(),
         );
-    }
-
-    fn block_seconds(&self) -> f64 {
-        let launches = self.launches_done.max(1) as f64;
-        self.launches_took.as_secs_f64() / launches * 4.0
-    }
-
-    fn say(&mut self, stage: &str, done: f64) {
-        let planned = f64::from(self.settings.blocks) * 4.0 * (self.settings.launch_seconds + 0.7);
-        let left_seconds = match self.launches_done {
-            0 => planned,
-            done => (f64::from(self.settings.blocks) * 4.0 - done as f64) * self.block_seconds() / 4.0,
-        };
-        (self.watch)(Progress { stage: format!("{}: {stage}", self.functions.subject.name), done, left_seconds });
     }
 }

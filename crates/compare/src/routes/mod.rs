@@ -9,25 +9,29 @@ mod least_memory;
 mod rebind;
 mod replay;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::document::{Comparison, Effort, Launch, Outcome as Answers, Settings, VerdictKind};
 use crate::equality::Likeness;
 use crate::load::connection::Request;
 use crate::load::null::{self, Ceiling};
 use crate::measures::spoken;
+use crate::pace::Pace;
 use crate::server::{Server, ServerLauncher};
 use crate::statistics::order::{self, Which};
 use crate::statistics::verdict::short;
 use crate::statistics::{median, quantile};
 use crate::subject::Subject;
-use crate::{Cancel, Outcome, Progress, Watch, lines, measures, rest};
+use crate::{Cancel, Outcome, Watch, lines, measures, rest};
 
 pub use answers::{describe, of_parts};
 use curves::closed_seconds;
 pub use errors::{Expected, Injection, Injections};
 use launch::Rates;
 pub use replay::Recording;
+
+/// About what a launch takes besides what is measured, in seconds.
+const LAUNCH_SECONDS: f64 = 2.0;
 
 /// Two services and what they are asked.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,14 +72,14 @@ impl std::fmt::Display for ServiceLevel {
 /// Answers first, then the generator's calibration, a pilot for the rates, and launches in randomised ABBA blocks. Whatever happens,
 /// what was measured is returned.
 pub fn compare(routes: &Routes, settings: &Settings, cancel: &Cancel, watch: Watch) -> Outcome {
-    let mut outcome = run(routes, settings, cancel, watch, |run| run.all());
+    let mut outcome = run(routes, settings, cancel, watch, after_seconds(settings), |run| run.all());
     rules(&mut outcome.comparison, routes.service_level);
     outcome
 }
 
 /// Like [`compare`], by recorded traffic in place of rates.
 pub fn replay(routes: &Routes, recording: &Recording, settings: &Settings, cancel: &Cancel, watch: Watch) -> Outcome {
-    run(routes, settings, cancel, watch, |run| run.all_of_replay(recording))
+    run(routes, settings, cancel, watch, 0.0, |run| run.all_of_replay(recording))
 }
 
 fn run(
@@ -83,24 +87,13 @@ fn run(
     settings: &Settings,
     cancel: &Cancel,
     watch: Watch,
+    after_seconds: f64,
     all: impl FnOnce(&mut Run<'_>) -> Result<(), String>,
 ) -> Outcome {
-    let comparison = routes.subject.comparison();
-    let now = Instant::now();
-    let mut run = Run {
-        routes,
-        settings,
-        cancel,
-        watch,
-        began: now,
-        measuring_since: now,
-        launches_done: 0,
-        launches_took: Duration::ZERO,
-        after_seconds: 0.0,
-        comparison,
-    };
+    let pace = Pace::new(watch, &routes.subject.name, settings, settings.launch_seconds + LAUNCH_SECONDS, after_seconds);
+    let mut run = Run { routes, settings, cancel, pace, comparison: routes.subject.comparison() };
     let stopped = all(&mut run).err();
-    let block_seconds = run.block_seconds();
+    let block_seconds = run.pace.block_seconds();
     let mut comparison = run.comparison;
     measures::derive(&mut comparison, settings, block_seconds);
     Outcome { comparison, stopped }
@@ -110,27 +103,19 @@ struct Run<'a> {
     routes: &'a Routes,
     settings: &'a Settings,
     cancel: &'a Cancel,
-    watch: Watch<'a>,
-    began: Instant,
-    measuring_since: Instant,
-    launches_done: usize,
-    /// What these took; what comes after them does not count.
-    launches_took: Duration,
-    /// About what comes after them takes.
-    after_seconds: f64,
+    pace: Pace<'a>,
     comparison: Comparison,
 }
 
 impl Run<'_> {
     fn all(&mut self) -> Result<(), String> {
-        self.after_seconds = after_seconds(self.settings);
-        self.say("comparing answers", 0.0);
+        self.pace.say("comparing answers");
         self.comparison.equality = answers::compare(self.routes, self.settings, &mut self.comparison.sides, self.cancel)?;
         if self.comparison.equality.outcome == Answers::Different {
             return Ok(());
         }
         self.inject_errors()?;
-        self.say("calibrating the load generator", 0.0);
+        self.pace.say("calibrating the load generator");
         let ceiling = null::calibrate((self.settings.launch_seconds / 10.0).clamp(0.1, 1.0), self.settings.seed, self.cancel)?;
         self.comparison.remarks.push(format!(
             "load generator: open loop, up to {:.0} requests/s against a null server on this machine, where it adds {:.2} ms at p50",
@@ -138,7 +123,7 @@ impl Run<'_> {
             ceiling.floor_seconds * 1e3
         ));
         let rates = self.pilot(&ceiling)?;
-        self.measuring_since = Instant::now();
+        self.pace.begin_blocks();
         let measured = self.measure_blocks(&rates);
         self.remark_void();
         measures::remark_warm_up(&mut self.comparison, "what follows was measured all the same");
@@ -151,7 +136,7 @@ impl Run<'_> {
     fn pilot(&mut self, ceiling: &Ceiling) -> Result<[Rates; 2], String> {
         let mut capacities = [0.0; 2];
         for which in [Which::Left, Which::Right] {
-            self.say(&format!("finding the capacity of {}", self.name(which)), 0.0);
+            self.say(which, "finding the capacity of");
             let server = Server::start(&self.routes.subject.launchers[which.index()], self.cancel)?;
             let seconds = (self.settings.launch_seconds / 12.0).clamp(0.15, 1.0);
             let found = launch::capacity_by_doubling(
@@ -173,11 +158,10 @@ impl Run<'_> {
         let orders = order::blocks(self.settings.blocks, self.settings.seed);
         for (block, order) in orders.iter().enumerate() {
             for (position, which) in order.iter().enumerate() {
-                let done = self.launches_done as f64 / (orders.len() * 4) as f64;
-                self.say(&format!("block {} of {}, {}", block + 1, orders.len(), self.name(*which)), done);
-                let began_seconds = self.began.elapsed().as_secs_f64();
+                self.say(*which, &format!("block {} of {},", block + 1, orders.len()));
+                let began_seconds = self.pace.elapsed();
                 let measured =
-                    launch::measure(self.routes, *which, &rates[which.index()], self.settings, self.launches_done, self.cancel)?;
+                    launch::measure(self.routes, *which, &rates[which.index()], self.settings, self.pace.done(), self.cancel)?;
                 lines::trace(&mut self.comparison, &measured.launch.side, "since the first request", &measured.trace);
                 self.comparison.launches.push(Launch {
                     block: u32::try_from(block).unwrap_or(u32::MAX),
@@ -189,7 +173,7 @@ impl Run<'_> {
                     let remark = format!("{}, block {}: {why}; that trial is void", self.name(*which), block + 1);
                     self.comparison.remarks.push(remark);
                 }
-                self.launched();
+                self.pace.launched();
             }
         }
         Ok(())
@@ -215,25 +199,14 @@ impl Run<'_> {
         lines::distribution(&mut self.comparison, "Latency by quantile, at 70% of each one's own capacity");
         curves::by_rate(&mut self.comparison);
         for which in [Which::Left, Which::Right] {
-            self.say(&format!("throughput against concurrency, {}", self.name(which)), 1.0);
+            self.say(which, "throughput against concurrency,");
             curves::concurrency(self.routes, which, self.settings, &mut self.comparison, self.cancel)?;
         }
         curves::workers(self.routes, self.settings, &mut self.comparison, self.cancel)?;
-        if let Some(rest_seconds) = self.settings.rest_seconds {
-            for round in 0..measures::rounds(self.settings.effort) {
-                self.say(&format!("resting for {rest_seconds} s"), 1.0);
-                let (routes, settings, cancel) = (self.routes, self.settings, self.cancel);
-                let load = |which| curves::loaded(routes, which, settings, cancel);
-                self.comparison.launches.extend(rest::measure(
-                    &routes.subject.sides,
-                    settings,
-                    round,
-                    cancel,
-                    load,
-                    Server::pid,
-                )?);
-            }
-        }
+        let (routes, settings, cancel) = (self.routes, self.settings, self.cancel);
+        let load = |which| curves::loaded(routes, which, settings, cancel);
+        let sides = &routes.subject.sides;
+        self.comparison.launches.extend(rest::measure(&mut self.pace, sides, settings, cancel, load, Server::pid)?);
         Ok(())
     }
 
@@ -249,8 +222,8 @@ impl Run<'_> {
         let key = measures::key("memory_least", &format!("{} requests/s, {}", launch::rounded(rate), self.routes.service_level));
         for round in 0..measures::rounds(self.settings.effort) {
             for which in [Which::Left, Which::Right] {
-                self.say(&format!("searching the least memory limit of {}", self.name(which)), 1.0);
-                let began_seconds = self.began.elapsed().as_secs_f64();
+                self.say(which, "searching the least memory limit of");
+                let began_seconds = self.pace.elapsed();
                 match least_memory::find(self.routes, which, rate, self.settings, self.cancel) {
                     Ok(bytes) => self.comparison.launches.push(Launch {
                         side: self.name(which).to_owned(),
@@ -276,10 +249,8 @@ impl Run<'_> {
 
     fn inject_errors(&mut self) -> Result<(), String> {
         for which in [Which::Left, Which::Right] {
-            let name = self.name(which).to_owned();
             let (routes, cancel) = (self.routes, self.cancel);
-            let seen =
-                errors::inject(routes, which, cancel, |error| self.say(&format!("making errors in {name}: {error}"), 0.0))?;
+            let seen = errors::inject(routes, which, cancel, |error| self.say(which, &format!("making errors, {error}, in")))?;
             self.comparison.errors.extend(seen);
         }
         Ok(())
@@ -289,26 +260,10 @@ impl Run<'_> {
         &self.routes.subject.sides[which.index()].name
     }
 
-    fn launched(&mut self) {
-        self.launches_done += 1;
-        self.launches_took = self.measuring_since.elapsed();
-    }
-
-    fn block_seconds(&self) -> f64 {
-        self.launches_took.as_secs_f64() / self.launches_done.max(1) as f64 * 4.0
-    }
-
-    fn say(&mut self, stage: &str, done: f64) {
-        let launches = f64::from(self.settings.blocks) * 4.0;
-        let left_seconds = match self.launches_done {
-            0 => launches * (self.settings.launch_seconds + 2.0),
-            done => (launches - done as f64) * self.block_seconds() / 4.0,
-        };
-        let blocks_are_done = self.launches_done >= self.settings.blocks as usize * 4;
-        let past =
-            if blocks_are_done { self.measuring_since.elapsed().saturating_sub(self.launches_took).as_secs_f64() } else { 0.0 };
-        let left_seconds = left_seconds + (self.after_seconds - past).max(0.0);
-        (self.watch)(Progress { stage: format!("{}: {stage}", self.routes.subject.name), done, left_seconds });
+    /// `stage` ends before the side's name.
+    fn say(&mut self, which: Which, stage: &str) {
+        let name = &self.routes.subject.sides[which.index()].name;
+        self.pace.say(&format!("{stage} {name}"));
     }
 }
 

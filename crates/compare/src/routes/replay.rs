@@ -37,33 +37,38 @@ struct Replayed {
 
 impl Run<'_> {
     pub(super) fn all_of_replay(&mut self, recording: &Recording) -> Result<(), String> {
-        self.say("comparing answers", 0.0);
+        self.pace.say("comparing answers");
         self.compare_replays(recording)?;
         if self.comparison.equality.outcome == Answers::Different {
             return Ok(());
         }
         self.inject_errors()?;
-        self.measuring_since = Instant::now();
-        let orders = order::blocks(self.settings.blocks, self.settings.seed);
-        for (block, order) in orders.iter().enumerate() {
-            for (position, which) in order.iter().enumerate() {
-                let done = self.launches_done as f64 / (orders.len() * 4) as f64;
-                self.say(&format!("block {} of {}, {}", block + 1, orders.len(), self.name(*which)), done);
-                let began_seconds = self.began.elapsed().as_secs_f64();
-                let (launch, trace) = measure(self.routes, *which, recording, self.cancel)?;
-                lines::trace(&mut self.comparison, &launch.side, "since the first request", &trace);
-                let (block, position) = (u32::try_from(block).unwrap_or(u32::MAX), u32::try_from(position).unwrap_or(u32::MAX));
-                self.comparison.launches.push(Launch { block, position, began_seconds, ..launch });
-                self.launched();
-            }
-        }
+        self.pace.begin_blocks();
+        let measured = self.measure_replays(recording);
         lines::distribution(&mut self.comparison, "Latency by quantile, as replayed");
+        measured?;
         self.comparison.remarks.push(format!(
             "replayed: {} requests of {} sessions, {}; latency counts from when a session would have sent, or had the answer before",
             recording.entries.len(),
             sessions(&recording.entries).len(),
             if recording.speed == NO_PAUSES { "without pauses".to_owned() } else { format!("at {}× the recorded pace", recording.speed) }
         ));
+        Ok(())
+    }
+
+    fn measure_replays(&mut self, recording: &Recording) -> Result<(), String> {
+        let orders = order::blocks(self.settings.blocks, self.settings.seed);
+        for (block, order) in orders.iter().enumerate() {
+            for (position, which) in order.iter().enumerate() {
+                self.say(*which, &format!("block {} of {},", block + 1, orders.len()));
+                let began_seconds = self.pace.elapsed();
+                let (launch, trace) = measure(self.routes, *which, recording, self.cancel)?;
+                lines::trace(&mut self.comparison, &launch.side, "since the first request", &trace);
+                let (block, position) = (u32::try_from(block).unwrap_or(u32::MAX), u32::try_from(position).unwrap_or(u32::MAX));
+                self.comparison.launches.push(Launch { block, position, began_seconds, ..launch });
+                self.pace.launched();
+            }
+        }
         Ok(())
     }
 
