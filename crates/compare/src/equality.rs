@@ -3,7 +3,7 @@
 //! Each side is also compared with its own twin, a second launch of the same code: what differs there as often as across the
 //! sides (dates, ids, order) says nothing about them. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ use crate::statistics::significance::{fisher_greater, holm};
 
 /// Paths remembered; answers that differ in more are different enough.
 const PATHS_MAX: usize = 500;
-/// Differences taken from one pair of answers.
+/// Paths at which one pair of answers is found to differ.
 const PER_ANSWER_MAX: usize = 100;
 /// Examples kept of a path.
 const EXAMPLES_MAX: usize = 5;
@@ -63,6 +63,25 @@ struct Found {
     right: Option<Value>,
 }
 
+/// The places where two answers differ, the first of each path: a long list of ids must leave room for what comes after it.
+#[derive(Debug, Default)]
+struct Places {
+    found: Vec<Found>,
+    paths: BTreeSet<String>,
+}
+
+impl Places {
+    fn is_full(&self) -> bool {
+        self.found.len() >= PER_ANSWER_MAX
+    }
+
+    fn add(&mut self, path: String, left: Option<&Value>, right: Option<&Value>) {
+        if !self.is_full() && self.paths.insert(general(&path)) {
+            self.found.push(Found { path, left: left.cloned(), right: right.cloned() });
+        }
+    }
+}
+
 impl Comparer {
     /// A comparer that has seen nothing.
     pub fn new(likeness: Likeness) -> Comparer {
@@ -96,14 +115,11 @@ impl Comparer {
 
     /// Each path counts once an answer.
     fn count(&mut self, found: Vec<Found>, take: impl Fn(&mut Counts, &Found)) {
-        let mut seen = Vec::new();
         for difference in &found {
             let path = general(&difference.path);
-            if seen.contains(&path) || (self.found.len() >= PATHS_MAX && !self.found.contains_key(&path)) {
-                continue;
+            if self.found.len() < PATHS_MAX || self.found.contains_key(&path) {
+                take(self.found.entry(path).or_default(), difference);
             }
-            take(self.found.entry(path.clone()).or_default(), difference);
-            seen.push(path);
         }
     }
 
@@ -153,59 +169,57 @@ fn class(counts: &Counts, significant: bool) -> DifferenceClass {
 
 impl Likeness {
     fn differences(&self, left: &Answer, right: &Answer) -> Vec<Found> {
-        let mut found = Vec::new();
+        let mut places = Places::default();
         let part = |answer: &Answer, name: &str| answer.parts.iter().find(|part| part.0 == name).map(|part| part.1.clone());
         let names = left.parts.iter().chain(right.parts.iter().filter(|p| part(left, &p.0).is_none())).map(|part| &part.0);
         for name in names {
             let (l, r) = (part(left, name), part(right, name));
-            if l != r && !self.ignores(name) {
-                found.push(Found { path: name.clone(), left: l, right: r });
+            if l != r {
+                self.note(name.clone(), l.as_ref(), r.as_ref(), &mut places);
             }
         }
         match (&left.json, &right.json) {
-            (Some(l), Some(r)) => self.walk("$", l, r, &mut found),
+            (Some(l), Some(r)) => self.walk("$", l, r, &mut places),
             (None, None) => {}
-            (l, r) => found.push(Found { path: "$".to_owned(), left: l.clone(), right: r.clone() }),
+            (l, r) => self.note("$".to_owned(), l.as_ref(), r.as_ref(), &mut places),
         }
-        found
+        places.found
     }
 
-    fn walk(&self, path: &str, left: &Value, right: &Value, found: &mut Vec<Found>) {
-        if found.len() >= PER_ANSWER_MAX || self.ignores(path) {
+    fn walk(&self, path: &str, left: &Value, right: &Value, places: &mut Places) {
+        if places.is_full() || self.ignores(path) {
             return;
         }
-        let mut differ = |path: String, left: Option<&Value>, right: Option<&Value>| {
-            if !self.ignores(&path) {
-                found.push(Found { path, left: left.cloned(), right: right.cloned() });
-            }
-        };
         match (left, right) {
             (Value::Object(l), Value::Object(r)) => {
                 for (key, value) in l {
                     match r.get(key) {
-                        Some(other) => self.walk(&child(path, key), value, other, found),
-                        None => found.extend(self.only(child(path, key), Some(value), None)),
+                        Some(other) => self.walk(&child(path, key), value, other, places),
+                        None => self.note(child(path, key), Some(value), None, places),
                     }
                 }
-                let missing = r.iter().filter(|(key, _)| !l.contains_key(*key));
-                found.extend(missing.filter_map(|(key, value)| self.only(child(path, key), None, Some(value))));
+                for (key, value) in r.iter().filter(|(key, _)| !l.contains_key(*key)) {
+                    self.note(child(path, key), None, Some(value), places);
+                }
             }
             (Value::Array(l), Value::Array(r)) => {
                 if l.len() != r.len() {
-                    differ(format!("{path}.length"), Some(&l.len().into()), Some(&r.len().into()));
+                    self.note(format!("{path}.length"), Some(&l.len().into()), Some(&r.len().into()), places);
                 }
                 for (at, (value, other)) in l.iter().zip(r).enumerate() {
-                    self.walk(&format!("{path}[{at}]"), value, other, found);
+                    self.walk(&format!("{path}[{at}]"), value, other, places);
                 }
             }
             (Value::Number(l), Value::Number(r)) if self.same_number(l, r) => {}
             _ if left == right => {}
-            _ => differ(path.to_owned(), Some(left), Some(right)),
+            _ => self.note(path.to_owned(), Some(left), Some(right), places),
         }
     }
 
-    fn only(&self, path: String, left: Option<&Value>, right: Option<&Value>) -> Option<Found> {
-        (!self.ignores(&path)).then(|| Found { path, left: left.cloned(), right: right.cloned() })
+    fn note(&self, path: String, left: Option<&Value>, right: Option<&Value>, places: &mut Places) {
+        if !self.ignores(&path) {
+            places.add(path, left, right);
+        }
     }
 
     /// `1` and `1.0` are one number: only one of the languages tells them apart.
@@ -313,6 +327,18 @@ mod tests {
         assert_eq!(check(3, likeness(0.0001), left, right).1, ["$.v Real"]);
         let large = |n: i64| move |_| json!(9_007_199_254_740_992_i64 + n);
         assert_eq!(check(1, Likeness::default(), large(0), large(1)).0, Outcome::Different, "no rounding to a double");
+    }
+
+    #[test]
+    fn a_difference_after_a_long_list_of_noise_is_found() {
+        let side = |total: u64| {
+            move |n: u64| {
+                let items: Vec<Value> = (0..200).map(|at| json!({ "id": n * 1_000 + at + 100_000 * total })).collect();
+                json!({ "items": items, "total": total })
+            }
+        };
+        let (outcome, found) = check(20, Likeness::default(), side(1), side(2));
+        assert_eq!((outcome, found), (Outcome::Different, vec!["$.total Real".to_owned(), "$.items[*].id Noise".to_owned()]));
     }
 
     #[test]
