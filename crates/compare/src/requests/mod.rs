@@ -113,7 +113,8 @@ impl Plain {
         if !is_token(method) || method.chars().any(|c| c.is_ascii_lowercase()) {
             return Err(format!("{method:?} is no method"));
         }
-        let target = match url.split_once("://") {
+        // A path's query may hold a URL of its own: `/login?next=https://shop.example/`.
+        let target = match url.split_once("://").filter(|(scheme, _)| !scheme.contains(['/', '?', '#'])) {
             Some((_, rest)) => rest.find(['/', '?']).map_or("/", |at| &rest[at..]),
             None => url,
         };
@@ -134,6 +135,20 @@ fn is_token(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_target_is_what_follows_scheme_and_host() {
+        for (url, target) in [
+            ("/a?b=1#c", "/a?b=1"),
+            ("http://h:1/a?b", "/a?b"),
+            ("https://h", "/"),
+            ("https://h?a", "/?a"),
+            ("/login?next=https://shop.example/cart", "/login?next=https://shop.example/cart"),
+            ("https://h/login?next=http://i/", "/login?next=http://i/"),
+        ] {
+            assert_eq!(Plain::checked("GET", url).unwrap().target, target, "{url}");
+        }
+    }
 
     #[test]
     fn what_is_sent_has_our_framing_alone() {
