@@ -117,7 +117,9 @@ pub fn entries(text: &str, wanted: Wanted) -> Result<Read<Entry>, String> {
             unsent += 1;
             continue;
         }
-        let host = rest.trim_start_matches('/').split(['/', '?']).next().unwrap_or_default();
+        let host = rest.trim_start_matches('/').split(['/', '?', '#']).next().unwrap_or_default();
+        // A name and a password may stand before it, and hosts are written.
+        let host = host.rsplit('@').next().unwrap_or_default();
         let host = if url.starts_with('/') { String::new() } else { host.to_ascii_lowercase() };
         found.push((host, entry(raw).map_err(|error| format!("entry {}: {error}", number + 1))?));
     }
@@ -222,7 +224,7 @@ mod tests {
         let urls = [
             "https://shop.example/",
             "https://SHOP.example/a",
-            "https://cdn.example/b.js",
+            "https://me:hunter2@cdn.example/b.js",
             "wss://shop.example/live",
             "data:text/plain,x",
         ];
