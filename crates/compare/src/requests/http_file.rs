@@ -40,7 +40,8 @@ fn request(block: &[(usize, &str)], variables: &mut BTreeMap<String, String>) ->
             Some(_) if trimmed.starts_with('#') || trimmed.starts_with("//") => {}
             // A long query may go on in the next lines.
             Some(request) if line.starts_with([' ', '\t']) && trimmed.starts_with(['?', '&']) => {
-                request.target.push_str(&filled(trimmed, variables).map_err(place)?);
+                let target = request.target.clone() + &filled(trimmed, variables).map_err(place)?;
+                request.target = Plain::checked(&request.method, &target).map_err(place)?.target;
             }
             Some(request) => {
                 let field = filled(trimmed, variables).map_err(place)?;
@@ -107,6 +108,7 @@ mod tests {
             ("\n\nfetch /a\n", "line 3: \"fetch\" is no method"),
             ("GET {{host}}/a", "line 1: the variable \"host\" is not set"),
             ("GET a b c", "line 1: "),
+            ("GET /a?b=1\n  &c=2 3\n", "line 2: \"/a?b=1&c=2 3\" is neither a path nor a URL"),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.starts_with(expected), "{error}");

@@ -70,7 +70,7 @@ fn checked<T: AsRef<Plain>>(mut requests: Vec<T>, mut left_out: Vec<String>, wan
         0 if left_out.is_empty() => Err("it holds no request".to_owned()),
         0 => Err(format!("it holds no request to send: {}", left_out.join("; "))),
         1..=REQUESTS_MAX => Ok(Read { requests, left_out }),
-        _ => Err(format!("it holds more than {REQUESTS_MAX} requests")),
+        all => Err(format!("it holds {all} requests, and at most {REQUESTS_MAX} are taken; keep a part, or narrow --route")),
     }
 }
 
