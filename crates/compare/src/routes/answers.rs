@@ -1,5 +1,6 @@
 //! The same requests to two launches of each side, before anything is timed.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use serde_json::Value;
@@ -114,13 +115,13 @@ pub fn answer(response: Result<Response, String>, status_alone: bool) -> Answer 
 
 /// What is compared of an HTTP response; names of fields in lower case, the body's content coding undone.
 pub fn of_parts(status: u16, fields: &[(String, Vec<u8>)], body: &[u8]) -> Answer {
-    let mut parts = vec![("status".to_owned(), Value::from(status))];
+    let mut texts: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     let mut is_json = false;
     for (name, value) in fields {
         if FIELDS_PASSED_OVER.contains(&name.as_str()) {
             continue;
         }
-        let mut value = String::from_utf8_lossy(value).into_owned();
+        let mut value = text_of(value);
         if name == "content-type" {
             value = media_type(&value);
             is_json = value == "application/json" || value.ends_with("+json");
@@ -129,13 +130,24 @@ pub fn of_parts(status: u16, fields: &[(String, Vec<u8>)], body: &[u8]) -> Answe
             // Values are secrets, and new each time.
             value = value.split('=').next().unwrap_or_default().to_owned();
         }
-        parts.push((format!("header {name}"), value.into()));
+        texts.entry(name).or_default().push(value);
     }
+    // Cookies may be set in any order (RFC 6265 §4.1.1).
+    texts.entry("set-cookie").or_default().sort();
+    let mut parts = vec![("status".to_owned(), Value::from(status))];
+    // Fields of one name are one list (RFC 9110 §5.3), all of whose members count.
+    let present = texts.into_iter().filter(|(_, values)| !values.is_empty());
+    parts.extend(present.map(|(name, values)| (format!("header {name}"), Value::from(values.join(", ")))));
     let json = if is_json { serde_json::from_slice(body).ok() } else { None };
     if json.is_none() {
-        parts.push(("body".to_owned(), String::from_utf8_lossy(body).into_owned().into()));
+        parts.push(("body".to_owned(), text_of(body).into()));
     }
     Answer { parts, json }
+}
+
+/// Bytes that are no UTF-8 are escaped: replaced by one character, different images would be equal.
+fn text_of(bytes: &[u8]) -> String {
+    std::str::from_utf8(bytes).map_or_else(|_| bytes.escape_ascii().to_string(), str::to_owned)
 }
 
 /// In lower case and without spaces; JSON has no charset (RFC 8259 §11), so naming one says nothing.
@@ -144,5 +156,25 @@ fn media_type(value: &str) -> String {
     match plain.strip_suffix(";charset=utf-8") {
         Some(json) if json.ends_with("json") => json.to_owned(),
         _ => plain,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(fields: &[(&str, &str)], body: &[u8]) -> Answer {
+        let fields: Vec<(String, Vec<u8>)> =
+            fields.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
+        of_parts(200, &fields, body)
+    }
+
+    #[test]
+    fn every_field_and_byte_counts() {
+        let both = answered(&[("set-cookie", "a=1"), ("set-cookie", "b=1")], b"");
+        assert_eq!(both, answered(&[("set-cookie", "b=2"), ("set-cookie", "a=2")], b""));
+        assert_ne!(both, answered(&[("set-cookie", "a=1")], b""), "the second cookie is missing");
+        assert_eq!(answered(&[("vary", "a"), ("vary", "b")], b""), answered(&[("vary", "a, b")], b""));
+        assert_ne!(answered(&[], b"\x89PNG\x80"), answered(&[], b"\x89PNG\x81"), "one image is not another");
     }
 }
