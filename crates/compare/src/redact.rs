@@ -63,19 +63,23 @@ fn words(name: &str) -> Vec<String> {
 
 /// A target, or any URL: `/login?token=[redacted]`.
 pub fn target(target: &str) -> String {
-    match target.split_once('?') {
-        Some((path, query)) => format!("{path}?{}", form(query)),
+    // A fragment may hold pairs too, as OAuth's does (RFC 6749 §4.2.2).
+    match target.find(['?', '#']) {
+        Some(at) => format!("{}{}", &target[..=at], form(&target[at + 1..])),
         None => target.to_owned(),
     }
 }
 
 /// Pairs as in a query or a form.
 fn form(pairs: &str) -> String {
-    let shown = pairs.split('&').map(|pair| match pair.split_once('=') {
-        Some((name, _)) if is_secret(&decoded(name)) => format!("{name}={REDACTED}"),
-        _ => pair.to_owned(),
+    let shown = pairs.split_inclusive(['&', '#']).map(|part| {
+        let pair = part.trim_end_matches(['&', '#']);
+        match pair.split_once('=') {
+            Some((name, _)) if is_secret(&decoded(name)) => format!("{name}={REDACTED}{}", &part[pair.len()..]),
+            _ => part.to_owned(),
+        }
     });
-    shown.collect::<Vec<_>>().join("&")
+    shown.collect()
 }
 
 /// What was found at a place of an answer, such as `$.user.token`, `header location` or `body`.
@@ -325,6 +329,7 @@ mod tests {
             ),
             ("header x-auth-token", json!("abc"), json!(REDACTED)),
             ("header location", json!("https://a/b?code=1&access_token=2"), json!("https://a/b?code=1&access_token=[redacted]")),
+            ("header location", json!("/a?b=1#sid=2&c=3"), json!("/a?b=1#sid=[redacted]&c=3")),
             ("header vary", json!("authorization, cookie"), json!("authorization, cookie")),
             ("$[\"api key\"][\"x-token\"]", json!("abc"), json!(REDACTED)),
         ] {
