@@ -30,6 +30,8 @@ const PARTS: [&str; 14] = [
 ];
 /// Words of names, as in `X-Auth-Key` or `userAuth`, that say the same; parts would be found in `author`.
 const WORDS: [&str; 9] = ["auth", "authorization", "authentication", "cookie", "sid", "pwd", "sig", "otp", "pin"];
+/// Fields whose value goes on after its first word: further cookies, and credentials after a scheme.
+const LISTS: [&str; 4] = ["cookie", "set-cookie", "authorization", "proxy-authorization"];
 /// Counts rather than secrets.
 const COUNTS: [&str; 2] = ["tokens", "sessions"];
 /// Shortest value that is looked for everywhere: a shorter one would be found in places that do not mean it.
@@ -138,9 +140,7 @@ pub fn text(text: &str) -> String {
             false => after_secret.then(|| gap_to_value(rest)).flatten(),
         };
         if let Some(gap) = gap {
-            let length = rest[gap..]
-                .find(|letter: char| letter.is_whitespace() || "\"'&;,<>}])".contains(letter))
-                .unwrap_or(rest.len() - gap);
+            let length = value_length(name, &rest[..gap], &rest[gap..]);
             if length > 0 && !is_scheme(&rest[gap..gap + length]) {
                 out.push_str(&rest[..gap]);
                 out.push_str(REDACTED);
@@ -171,6 +171,52 @@ fn gap_to_value(after: &str) -> Option<usize> {
         }
     };
     Some(at + after[at..].find(|letter: char| !"\"' \t\\".contains(letter))?)
+}
+
+/// Bytes of the value of `name`, which `gap` keeps apart from it: to the quote, bracket or line that ends it, or of one word.
+fn value_length(name: &str, gap: &str, value: &str) -> usize {
+    let opening = gap.rsplit(['=', ':']).next().unwrap_or_default();
+    let mut quotes = opening.chars().filter(|letter| ['"', '\''].contains(letter));
+    if let (Some(quote), None) = (quotes.next(), quotes.next()) {
+        return quoted_length(value, quote, opening.contains('\\'));
+    }
+    if value.starts_with(['{', '[']) {
+        return bracketed_length(value);
+    }
+    let is_end = |letter: char| letter.is_whitespace() || "\"'&;,<>}])".contains(letter);
+    let word = value.find(is_end).unwrap_or(value.len());
+    let is_list = LISTS.contains(&name.to_ascii_lowercase().as_str()) && gap.contains(':');
+    if is_list && !is_scheme(&value[..word]) {
+        return value.find(['\r', '\n', '<']).unwrap_or(value.len());
+    }
+    word
+}
+
+/// To the closing quote; to the end of the line if there is none. `within_text`: the quotes themselves are escaped.
+fn quoted_length(value: &str, quote: char, within_text: bool) -> usize {
+    let mut escaped = false;
+    for (at, letter) in value.char_indices() {
+        match letter {
+            _ if letter == quote && within_text => return value[..at].trim_end_matches('\\').len(),
+            _ if letter == quote && !escaped => return at,
+            _ => escaped = letter == '\\' && !escaped,
+        }
+    }
+    value.find(['\r', '\n']).unwrap_or(value.len())
+}
+
+/// To the bracket that closes the first one.
+fn bracketed_length(value: &str) -> usize {
+    let mut depth = 0_usize;
+    for (at, letter) in value.char_indices() {
+        match letter {
+            '{' | '[' => depth += 1,
+            '}' | ']' if depth <= 1 => return at + 1,
+            '}' | ']' => depth -= 1,
+            _ => {}
+        }
+    }
+    value.len()
 }
 
 /// Values that requests sent as secrets: wherever an answer repeats one, it is not shown.
@@ -348,6 +394,13 @@ mod tests {
             ),
             (r#"<meta name='csrf-token' content='abc'/>"#, r#"<meta name='csrf-token' content='[redacted]'/>"#),
             ("authorization: Bearer abc.def", "authorization: Bearer [redacted]"),
+            ("authorization: Token abc, def\nhost: a", "authorization: [redacted]\nhost: a"),
+            ("Cookie: theme=dark; uid=abc\nhost: a", "Cookie: [redacted]\nhost: a"),
+            (r#"{"password": "two \"words\"", "n": 1}"#, r#"{"password": "[redacted]", "n": 1}"#),
+            (r#"{\"token\":\"a b\",\"n\":1}"#, r#"{\"token\":\"[redacted]\",\"n\":1}"#),
+            (r#"{"token": "", "n": 1}"#, r#"{"token": "", "n": 1}"#),
+            (r#"{"session": {"id": "abc", "of": [1]}, "n": 1}"#, r#"{"session": [redacted], "n": 1}"#),
+            ("token=[redacted]&n=1", "token=[redacted]&n=1"),
             ("your password was wrong", "your password was wrong"),
             ("the author: me", "the author: me"),
             ("naïve token=ünlesbar!", "naïve token=[redacted]"),

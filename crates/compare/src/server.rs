@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::Cancel;
+use crate::{Cancel, redact};
 
 /// What precedes the address in the line that says that requests are answered.
 const READY: &str = "ready on http://";
@@ -103,7 +103,7 @@ impl Server {
                 Err(RecvTimeoutError::Timeout) => "it was not ready in time",
                 Err(RecvTimeoutError::Disconnected) => "it ended before it was ready",
             };
-            return Err(format!("{}: {why}; it printed:\n{}", launcher.name, self.printed()));
+            return Err(format!("{}: {why}; it printed:\n{}", launcher.name, redact::text(&self.printed())));
         }
     }
 
