@@ -269,7 +269,7 @@ fn shortened(value: &Value) -> Value {
         _ => return value.clone(),
     };
     match text.char_indices().nth(EXAMPLE_CHARACTERS_MAX) {
-        Some((at, _)) => format!("{}…", &text[..at]).into(),
+        Some((at, _)) => format!("{}{}", &text[..at], redact::SHORTENED).into(),
         None if value.is_string() => value.clone(),
         None => text.into(),
     }

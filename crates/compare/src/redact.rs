@@ -11,6 +11,8 @@ use crate::requests::Plain;
 
 /// What stands in place of a secret.
 pub const REDACTED: &str = "[redacted]";
+/// What a text that was shortened ends with.
+pub const SHORTENED: char = '…';
 /// Names that hold one of these have secrets as values.
 const PARTS: [&str; 14] = [
     "token",
@@ -307,9 +309,25 @@ impl Secrets {
         // Longer ones first: a shorter one may be a part of them.
         let mut values: Vec<&String> = self.0.iter().collect();
         values.sort_by_key(|value| std::cmp::Reverse(value.len()));
-        values.into_iter().fold(text.to_owned(), |text, value| {
+        let clean = values.into_iter().fold(text.to_owned(), |text, value| {
             if text.contains(value.as_str()) { text.replace(value.as_str(), REDACTED) } else { text }
-        })
+        });
+        match clean.strip_suffix(SHORTENED) {
+            Some(shown) => self.without_beginning(shown),
+            None => clean,
+        }
+    }
+
+    /// A text that was shortened, which may have been within one of them.
+    fn without_beginning(&self, shown: &str) -> String {
+        let begins = |value: &String| {
+            let end = value.char_indices().map(|(at, _)| at).find(|at| *at >= VALUE_LENGTH_MIN).unwrap_or(value.len());
+            shown.match_indices(&value[..end]).map(|(at, _)| at).find(|at| value.starts_with(&shown[*at..]))
+        };
+        match self.0.iter().filter_map(begins).min() {
+            Some(at) => format!("{}{REDACTED}{SHORTENED}", &shown[..at]),
+            None => format!("{shown}{SHORTENED}"),
+        }
     }
 }
 
@@ -426,6 +444,8 @@ mod tests {
         let secrets = Secrets::of([&plain]);
         let said = "cookie-value-1 bearer-value-1 hunter2-hunter2 key%2Bvalue-1 key+value-1 visible-value dark";
         assert_eq!(secrets.clean(said), "[redacted] [redacted] [redacted] [redacted] [redacted] visible-value dark");
+        assert_eq!(secrets.clean("it was cookie-val…"), "it was [redacted]…", "shortened within a secret");
+        assert_eq!(secrets.clean("it was cook…"), "it was cook…");
         assert_eq!(target(&plain.target), "/a?q=visible-value&api_key=[redacted]");
     }
 
