@@ -1,6 +1,6 @@
 //! The supervisor with real processes and front threads that only note what they are told.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -549,6 +549,19 @@ async fn a_reload_that_fails_changes_nothing() {
     for worker in old {
         fixture.until(|order| matches!(order, Order::Retire(id) if *id == worker).then_some(())).await;
     }
+    fixture.end().await;
+}
+
+#[tokio::test]
+async fn a_service_that_never_started_can_be_repaired_after_another_was_renewed() {
+    let fixture = start("fail", |_| {});
+    fixture.handle.wait_ready().await.unwrap_err();
+    let other = format!("{}-other", fixture.name);
+    let services = |ours: &str| vec![spec(&fixture.name, &fixture.folder, ours, 1), spec(&other, &fixture.folder, "ok", 1)];
+    let only = |name: &str| BTreeSet::from([Arc::<str>::from(name)]);
+    fixture.handle.reload_services(services("fail"), only(&other), || {}).await.unwrap();
+    let status = fixture.handle.reload_services(services("ok"), only(&fixture.name), || {}).await.unwrap();
+    assert_eq!(status.iter().map(|service| service.ready).collect::<Vec<_>>(), [1, 1]);
     fixture.end().await;
 }
 

@@ -115,11 +115,13 @@ impl Shell {
             }
             let (first, rest): (Vec<Action>, Vec<Action>) =
                 self.decide(&name, Event::Commit).into_iter().partition(|a| matches!(a, Action::Activate(_)));
+            // Of a service that was not renewed nothing is activated: if it never started, it still has not.
+            let renewed = !first.is_empty();
             for action in first {
                 self.perform(&name, action);
             }
             self.tell_peers(&name);
-            if let Some(run) = self.services.get_mut(&name) {
+            if let Some(run) = self.services.get_mut(&name).filter(|_| renewed) {
                 run.first_ready = true;
                 run.gave_up = None;
             }
