@@ -244,9 +244,12 @@ fn ask(folder: &Path, request: Request, timeout: Option<Duration>) -> Result<Val
     };
     let line = exchange().map_err(failed)?;
     let mut answer: Value = serde_json::from_slice(&line).map_err(|error| failed(error.into()))?;
-    match answer["error"].as_str() {
-        Some(error) => Err(Stop::Failed(error.to_owned())),
-        None => Ok(answer["ok"].take()),
+    if let Some(error) = answer["error"].as_str() {
+        return Err(Stop::Failed(error.to_owned()));
+    }
+    match answer.get_mut("ok") {
+        Some(ok) => Ok(ok.take()),
+        None => Err(failed(io::Error::other("what it says is no answer; is it of another version?"))),
     }
 }
 
@@ -260,4 +263,29 @@ pub fn url(listen: &Listen, tls: bool) -> String {
 
 fn texts(list: &Value) -> Vec<&str> {
     list.as_array().map(|list| list.iter().filter_map(Value::as_str).collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn what_is_no_answer_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(folder.path().join(SOCKET)).unwrap();
+        for (said, expected) in
+            [("[]", "is no answer"), ("{}", "is no answer"), ("", "does not answer"), ("{\"error\": \"busy\"}", "busy")]
+        {
+            let listener = listener.try_clone().unwrap();
+            let server = std::thread::spawn(move || {
+                let (mut stream, _) = listener.accept().unwrap();
+                BufReader::new(&stream).read_line(&mut String::new()).unwrap();
+                stream.write_all(said.as_bytes()).unwrap();
+            });
+            let error = ask(folder.path(), Request::Status, Some(STATUS_TIMEOUT)).unwrap_err();
+            assert!(error.text().contains(expected), "{}", error.text());
+            server.join().unwrap();
+        }
+    }
 }
