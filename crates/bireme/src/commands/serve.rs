@@ -21,8 +21,8 @@ use crate::control::{self, Asked, Request, Status, url};
 use crate::shadow::Shadows;
 use crate::{Stop, load, log, metrics, systemd};
 
-/// Serves until it is told to stop. Exit status 0 after a drain in time, 1 if a service did not start, 130 when the drain
-/// was cut short.
+/// Serves until it is told to stop. Exit status 0 after a drain in time, 1 if a service did not start or the supervisor
+/// failed, 130 when the drain was cut short.
 pub fn run(arguments: ServeArguments) -> Result<ExitCode, Stop> {
     serve(arguments, false)
 }
@@ -150,6 +150,8 @@ enum Cause {
     Reload,
     Changed(BTreeSet<PathBuf>),
     Asked(Asked),
+    /// The supervisor's thread is over, and every worker with it.
+    Abandoned,
 }
 
 /// How a start ended.
@@ -236,13 +238,14 @@ impl Server {
             }
         }
         loop {
-            let Server { signals: Signals { terminate, interrupt, hangup }, control, project, .. } = &mut self;
+            let Server { signals: Signals { terminate, interrupt, hangup }, control, project, supervisor, .. } = &mut self;
             let cause = tokio::select! {
                 Some(changed) = Project::changed(project) => Cause::Changed(changed),
                 _ = terminate.recv() => Cause::Stop("SIGTERM"),
                 _ = interrupt.recv() => Cause::Stop("SIGINT"),
                 _ = hangup.recv() => Cause::Reload,
                 Some(asked) = control.recv() => Cause::Asked(asked),
+                () = supervisor.ended() => Cause::Abandoned,
             };
             match cause {
                 Cause::Stop(name) => {
@@ -258,6 +261,11 @@ impl Server {
                     let _ = reply.send(result);
                 }
                 Cause::Asked((Request::Status, reply)) => self.say_status(reply).await,
+                Cause::Abandoned => {
+                    tracing::error!("the supervisor has failed, and no worker is left: stopping; start Bireme again");
+                    self.stop().await?;
+                    return Ok(ExitCode::FAILURE);
+                }
             }
         }
     }
@@ -485,7 +493,7 @@ impl Server {
                     let _ = reply.send(Err("nothing was changed: the server is stopping".to_owned()));
                 }
                 Cause::Asked((Request::Status, reply)) => self.say_status(reply).await,
-                Cause::Reload | Cause::Changed(_) => {}
+                Cause::Reload | Cause::Changed(_) | Cause::Abandoned => {}
             }
         };
         for path in &self.unix_paths {
