@@ -171,6 +171,26 @@ fn a_reload_brings_new_code_and_settings_and_keeps_the_old_where_they_fail() {
 }
 
 #[test]
+fn a_server_answers_while_a_reload_is_under_way() {
+    let project = Project::new(&[("server.js", APP)]);
+    let mut server = project.serve(&["./server.js", "--workers", "1"]);
+    // New workers are not ready before there is a file.
+    let go = "if (!require('fs').existsSync('go')) return; clearInterval(wait);";
+    project.write("server.js", &format!("const wait = setInterval(() => {{ {go} {APP} }}, 20);"));
+    signal(&server, Signal::HUP);
+    server.wait_for("starting new workers beside the old");
+    let status = stdout(&project.run(&["status"]));
+    assert!(status.contains(&format!("process {},", server.child.id())), "{status}");
+    let second = project.run(&["reload"]);
+    assert_eq!(second.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(said.starts_with("nothing was changed: another reload is under way"), "{said}");
+    project.write("go", "");
+    server.wait_for("reloaded in");
+    assert_eq!(server.get("/"), "hello");
+}
+
+#[test]
 fn status_tells_running_servers_apart() {
     let project = Project::new(&[("server.js", APP), ("bireme.toml", "[service.web]\nnode = \"server.js\"\nworkers = 2\n")]);
     let first = project.serve(&[]);

@@ -11,7 +11,7 @@ use config::{Listen, LogFormat, Settings, Severity};
 use front::{Bound, Commands, Front, Inherited};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
-use supervise::{Handle, Plan, Purpose, RunDirectory, ServiceStatus, StartError, Supervisor, Threads, find_runtime};
+use supervise::{Handle, Plan, Purpose, ReloadError, RunDirectory, ServiceStatus, StartError, Supervisor, Threads, find_runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
@@ -401,11 +401,14 @@ impl Server {
             let configured = lock(&front).as_ref().map(|front| front.configure(&new));
             *lock(&refusal) = configured.and_then(Result::err);
         };
-        let reloaded = match only {
-            None => self.supervisor.reload(plan, swap).await,
-            Some(only) => self.supervisor.reload_services(plan, only, swap).await,
+        let supervisor = self.supervisor.clone();
+        let reloading = async move {
+            match only {
+                None => supervisor.reload(plan, swap).await,
+                Some(only) => supervisor.reload_services(plan, only, swap).await,
+            }
         };
-        reloaded.map_err(|error| error.to_string())?;
+        self.answering_meanwhile(reloading).await.map_err(|error| error.to_string())?;
         if let Some(project) = &mut self.project {
             project.plan = watched;
         }
@@ -415,6 +418,24 @@ impl Server {
         }
         self.settings = settings;
         Ok(warnings)
+    }
+
+    /// Waits for a reload's end. `status` and `reload` find a server by asking how it is, and new workers may take longer
+    /// to load than they wait for the answer.
+    async fn answering_meanwhile<T>(&mut self, reloading: impl Future<Output = T>) -> T {
+        tokio::pin!(reloading);
+        loop {
+            let (request, reply) = tokio::select! {
+                reloaded = &mut reloading => return reloaded,
+                Some(asked) = self.control.recv() => asked,
+            };
+            match request {
+                Request::Status => self.say_status(reply).await,
+                Request::Reload => {
+                    let _ = reply.send(Err(ReloadError::Busy.to_string()));
+                }
+            }
+        }
     }
 
     /// Sockets, threads and the log are made once; changes to them wait for the next start, and are said.
