@@ -107,7 +107,10 @@ impl Findings {
             if let Some(path) = service.interpreter.as_ref().filter(|path| path.is_absolute() && !path.exists()) {
                 self.error(place, format!("{}: the interpreter {} does not exist", service.name, path.display()));
             }
-            let used = settings.routes.iter().any(|route| matches!(&route.to, Target::Service(name) if *name == service.name));
+            let used = settings.routes.iter().any(|route| {
+                let shadow = route.shadow.as_ref().is_some_and(|shadow| shadow.service == service.name);
+                shadow || matches!(&route.to, Target::Service(name) if *name == service.name)
+            });
             if !used {
                 self.warning(place, format!("{}: no route leads to this service, so it gets no requests", service.name));
             }
@@ -124,5 +127,25 @@ impl Findings {
                 self.error(place, format!("fallback: there is no {file} in {}", files.root.display()));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is found in a service `a` that answers everything, and more.
+    fn found(before: &str, after: &str) -> Vec<String> {
+        let text = format!(
+            "{before}[service.a]\npython = \"a:app\"\n[[route]]\nmatch = \"/*\"\nto = \"a\"\n{after}[service.b]\npython = \"b:app\"\n"
+        );
+        let settings = Settings::from_toml(&text, Path::new("/")).unwrap();
+        check(&settings).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_service_that_shadows_a_route_is_used() {
+        assert_eq!(found("", ""), ["warning: bireme.toml:6: b: no route leads to this service, so it gets no requests"]);
+        assert_eq!(found("", "shadow = \"b\"\n"), [""; 0]);
     }
 }
