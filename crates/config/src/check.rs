@@ -65,11 +65,13 @@ impl Findings {
                 }
             }
         }
-        for path in settings.listen.iter().filter_map(|listen| if let Listen::Unix(path) = listen { Some(path) } else { None }) {
-            self.parent_folder("listen", path);
+        let listen = settings.listen.iter().map(|listen| ("listen", listen));
+        for (key, listen) in listen.chain(settings.metrics_listen.iter().map(|listen| ("metrics_listen", listen))) {
+            let Listen::Unix(path) = listen else { continue };
+            self.parent_folder(key, path);
             // sun_path holds 108 bytes, one of them for the final NUL (unix(7)).
             if path.as_os_str().len() > 107 {
-                self.error(None, format!("listen: {} is longer than the 107 bytes a socket's path may have", path.display()));
+                self.error(None, format!("{key}: {} is longer than the 107 bytes a socket's path may have", path.display()));
             }
         }
         if let Some(path) = &settings.access_log.path {
@@ -147,5 +149,14 @@ mod tests {
     fn a_service_that_shadows_a_route_is_used() {
         assert_eq!(found("", ""), ["warning: bireme.toml:6: b: no route leads to this service, so it gets no requests"]);
         assert_eq!(found("", "shadow = \"b\"\n"), [""; 0]);
+    }
+
+    #[test]
+    fn sockets_need_their_folders() {
+        for key in ["listen", "metrics_listen"] {
+            let there = found(&format!("{key} = \"unix:x.sock\"\n"), "shadow = \"b\"\n");
+            let missing = found(&format!("{key} = \"unix:/not/there/x.sock\"\n"), "shadow = \"b\"\n");
+            assert_eq!((there, missing), (Vec::new(), vec![format!("error: {key}: the folder /not/there does not exist")]));
+        }
     }
 }
