@@ -449,10 +449,17 @@ impl Reader<'_> {
         self.check_language(&app, name, values);
         let time = |name| values.duration(name).unwrap_or_default();
         let list = |name| values.texts(name).into_iter().map(|(text, _)| text).collect();
-        if let Some((delay, (_, at))) = values.duration("restart_delay_max").zip(values.find("restart_delay_max"))
-            && delay < time("restart_delay_min")
-        {
-            self.errors.add(at, "restart_delay_max: it is shorter than restart_delay_min");
+        let longest = time("restart_delay_max");
+        if longest < time("restart_delay_min") {
+            // A default stands on no line: what was written is to blame.
+            match (values.written("restart_delay_max"), values.written("restart_delay_min")) {
+                (Some(at), _) => self.errors.add(at, "restart_delay_max: it is shorter than restart_delay_min"),
+                (None, at) => {
+                    let longest = units::show_duration(longest);
+                    let what = format!("restart_delay_min: it is longer than restart_delay_max, {longest}; raise that as well");
+                    self.errors.add(at.unwrap_or(&place), what);
+                }
+            }
         }
         Some(Service {
             name: name.into(),

@@ -255,6 +255,10 @@ fn services_say_what_they_lack() {
         "bireme.toml:4: restart_delay_max: it is shorter than restart_delay_min",
     );
     check_mistake(
+        &format!("{WEB}restart_delay_min = \"1m\"\n"),
+        "bireme.toml:3: restart_delay_min: it is longer than restart_delay_max, 30s; raise that as well",
+    );
+    check_mistake(
         "[service.ml]\npython = \"main:\"\n",
         "bireme.toml:2: python: \"main:\" has no attribute after the colon; write \"main:app\", or \"main:create_app()\" for a factory",
     );
