@@ -591,20 +591,20 @@ const OWN_VARIABLES: [&str; 8] = [
     "BIREME_SELF",
 ];
 
-/// Keys of a service that only one language has.
 /// Longest busy wait of a front thread, unless the file says another.
 const BUSY_POLL_US: u64 = 100;
 
+/// Keys of a service that only one language has.
 const PYTHON_KEYS: [&str; 5] = ["interface", "factory", "lifespan", "event_loop", "threads_max"];
 const NODE_KEYS: [&str; 1] = ["port"];
 
-/// `--workers` and `BIREME_WORKERS` are for all services; the file's own top level is for those that do not say.
 /// One core alone would only keep the workers from theirs.
 fn busy_poll(top: &Values, cores: usize) -> Option<Duration> {
     let chosen = top.find("busy_poll_us").map(|_| top.count("busy_poll_us"));
     chosen.unwrap_or((cores > 1).then_some(BUSY_POLL_US)).map(Duration::from_micros)
 }
 
+/// `--workers` and `BIREME_WORKERS` are for all services; the file's own top level is for those that do not say.
 fn workers(values: &Values, top: &Values, cores: usize) -> usize {
     let from_file = |place: &Place| matches!(place, Place::File { .. });
     let outer = top.written("workers").filter(|place| !from_file(place));
