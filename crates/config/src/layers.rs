@@ -81,7 +81,14 @@ pub(crate) fn overlay_flags(tree: &mut Table, flags: &[Flag], errors: &mut Error
         let Some((name, key)) = service else {
             let paths: Vec<String> = KEYS.iter().map(Key::path).collect();
             let hint = nearest(&flag.key, paths.iter().map(String::as_str));
-            let hint = hint.map_or_else(String::new, |near| format!("; did you mean \"{near}\"?"));
+            let hint = match hint {
+                // Which route would be meant?
+                _ if flag.key.starts_with("route.") => {
+                    "; routes are written in the file, or as --route PATTERN=SERVICE".to_owned()
+                }
+                Some(near) => format!("; did you mean \"{near}\"?"),
+                None => String::new(),
+            };
             errors.add(&place, format!("no key \"{}\"{hint}", flag.key));
             continue;
         };

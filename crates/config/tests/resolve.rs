@@ -405,6 +405,11 @@ fn unknown_variables_and_flags_are_said() {
          --set service.web.wokers: no key \"service.web.wokers\"; did you mean \"service.NAME.workers\"?\n\
          environment variable BIREME_THREADS: threads: \"many\" is not a whole number between 1 and 256"
     );
+    let errors = resolve(&sources(WEB, &[], &["route.match=/*"])).unwrap_err();
+    assert_eq!(
+        errors.to_string(),
+        "--set route.match: no key \"route.match\"; routes are written in the file, or as --route PATTERN=SERVICE"
+    );
 }
 
 #[test]
