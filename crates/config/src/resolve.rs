@@ -580,7 +580,7 @@ impl Reader<'_> {
 }
 
 /// What every worker is told through its environment.
-const OWN_VARIABLES: [&str; 8] = [
+const OWN_VARIABLES: [&str; 10] = [
     "BIREME_LINK",
     "BIREME_LINKS",
     "BIREME_TOKEN",
@@ -589,6 +589,8 @@ const OWN_VARIABLES: [&str; 8] = [
     "BIREME_BROKER_TOKEN",
     "BIREME_CALLS",
     "BIREME_SELF",
+    "BIREME_SERVICE",
+    "BIREME_WORKER",
 ];
 
 /// Longest busy wait of a front thread, unless the file says another.

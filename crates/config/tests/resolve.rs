@@ -246,10 +246,12 @@ fn services_say_what_they_lack() {
         &format!("{WEB}lifespan = \"on\"\n"),
         "bireme.toml:3: \"lifespan\" is for Python services, and [service.web] is none; remove it",
     );
-    check_mistake(
-        &format!("{WEB}env = {{ BIREME_TOKEN = \"x\" }}\n"),
-        "bireme.toml:3: env: \"BIREME_TOKEN\" cannot be set: Bireme sets it itself",
-    );
+    for name in ["BIREME_TOKEN", "BIREME_WORKER"] {
+        check_mistake(
+            &format!("{WEB}env = {{ {name} = \"x\" }}\n"),
+            &format!("bireme.toml:3: env: \"{name}\" cannot be set: Bireme sets it itself"),
+        );
+    }
     check_mistake(
         &format!("{WEB}restart_delay_min = \"1m\"\nrestart_delay_max = \"10s\"\n"),
         "bireme.toml:4: restart_delay_max: it is shorter than restart_delay_min",
