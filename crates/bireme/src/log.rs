@@ -35,8 +35,9 @@ pub fn start_quiet(settings: &Log) -> io::Result<Guard> {
 
 fn start_for(settings: &Log, quiet: bool) -> io::Result<Guard> {
     let queue = Arc::new(Queue::default());
+    let json = settings.format == LogFormat::Json;
     let thread = queue.clone();
-    std::thread::Builder::new().name("log".to_owned()).spawn(move || thread.write_out())?;
+    std::thread::Builder::new().name("log".to_owned()).spawn(move || thread.write_out(json))?;
     let terminal = io::stderr().is_terminal();
     let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let level = match settings.level {
@@ -47,7 +48,7 @@ fn start_for(settings: &Log, quiet: bool) -> io::Result<Guard> {
         LogLevel::Trace => Level::TRACE,
     };
     let subscriber = tracing_subscriber::fmt()
-        .event_format(Format { json: settings.format == LogFormat::Json, colour, quiet })
+        .event_format(Format { json, colour, quiet })
         .with_max_level(level)
         .with_writer(Lines(queue.clone()))
         .finish();
@@ -97,7 +98,7 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    fn write_out(&self) {
+    fn write_out(&self, json: bool) {
         let mut text = Vec::new();
         loop {
             let mut waiting = self.lock();
@@ -114,9 +115,7 @@ impl Queue {
             waiting.writing = true;
             drop(waiting);
             if lost > 0 {
-                text.extend_from_slice(
-                    format!("({lost} lines of the log were lost: stderr is not read quickly enough)\n").as_bytes(),
-                );
+                text.extend_from_slice(lost_lines(lost, json).as_bytes());
             }
             // A closed stderr leaves nowhere to complain.
             let _ = io::stderr().write_all(&text);
@@ -132,6 +131,16 @@ impl Queue {
         let busy = |waiting: &mut Waiting| waiting.writing || !waiting.text.is_empty();
         drop(self.changed.wait_timeout_while(waiting, CLOSE_TIMEOUT, busy));
     }
+}
+
+/// The line that stands for those that found no room.
+fn lost_lines(count: u64, json: bool) -> String {
+    let message = format!("{count} lines of the log were lost: stderr is not read quickly enough");
+    if !json {
+        return format!("({message})\n");
+    }
+    let line = serde_json::json!({ "time": now(), "level": "warn", "target": module_path!(), "message": message });
+    format!("{line}\n")
 }
 
 /// Hands each event's line over as a whole.
@@ -231,7 +240,7 @@ impl Visit for Fields {
 
 fn json(out: &mut Writer<'_>, metadata: &Metadata<'_>, fields: Fields) -> fmt::Result {
     let mut line = Map::new();
-    line.insert("time".to_owned(), Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string().into());
+    line.insert("time".to_owned(), now().into());
     line.insert("level".to_owned(), metadata.level().as_str().to_ascii_lowercase().into());
     line.insert("target".to_owned(), metadata.target().into());
     line.insert("message".to_owned(), fields.message.into());
@@ -239,6 +248,10 @@ fn json(out: &mut Writer<'_>, metadata: &Metadata<'_>, fields: Fields) -> fmt::R
         line.entry(name).or_insert(value);
     }
     writeln!(out, "{}", Value::Object(line))
+}
+
+fn now() -> String {
+    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
 }
 
 /// `14:03:07.120 warn message field=value`; what a worker prints: `14:03:07.120 [ml#2] line`.
@@ -281,4 +294,17 @@ fn plain(out: &mut Writer<'_>, text: &str) -> fmt::Result {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lost_lines_are_counted_in_the_form_of_the_log() {
+        assert_eq!(lost_lines(3, false), "(3 lines of the log were lost: stderr is not read quickly enough)\n");
+        let line: Value = serde_json::from_str(&lost_lines(3, true)).unwrap();
+        assert_eq!((&line["level"], &line["target"]), (&"warn".into(), &"bireme::log".into()));
+        assert!(line["message"].as_str().is_some_and(|message| message.starts_with("3 lines")), "{line}");
+    }
 }
