@@ -15,6 +15,8 @@ mod shadow;
 mod systemd;
 mod watch;
 
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -40,6 +42,16 @@ fn main() -> ExitCode {
         eprintln!("{}", stop.text());
         stop.status()
     })
+}
+
+/// Prints a line to stdout. A reader that has enough and leaves, as `head` does, is no failure.
+fn say(line: impl Display) -> Result<(), Stop> {
+    match writeln!(io::stdout(), "{line}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Stop::Failed(format!("stdout cannot be written: {error}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Why a command ends without having done its work.

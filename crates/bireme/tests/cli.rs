@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 const WEB: &str = "[service.web]\nnode = \"server.js\"\n";
 
@@ -95,6 +95,15 @@ fn check_finds_what_only_the_file_system_and_the_whole_show() {
 #[test]
 fn config_show_says_where_values_come_from() {
     check_cli("config-show", &[("bireme.toml", WEB), ("server.js", "")], &["config", "show", "--workers", "3", "--threads", "2"]);
+}
+
+#[test]
+fn a_reader_that_has_enough_is_no_failure() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bireme"));
+    let mut child = command.args(["config", "schema"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr)), (Some(0), "".into()));
 }
 
 #[test]

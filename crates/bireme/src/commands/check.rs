@@ -7,7 +7,7 @@ use supervise::WorkerSpec;
 
 use super::serve::runtime_folder;
 use crate::arguments::ServeArguments;
-use crate::{Stop, load};
+use crate::{Stop, load, say};
 
 /// Prints findings, worst last; exit status 1 if something cannot work.
 pub fn run(arguments: &ServeArguments) -> Result<ExitCode, Stop> {
@@ -34,17 +34,14 @@ pub fn run(arguments: &ServeArguments) -> Result<ExitCode, Stop> {
         }
     }
     for line in warnings.iter().chain(&errors) {
-        println!("{line}");
+        say(line)?;
     }
     if !errors.is_empty() {
         return Ok(ExitCode::FAILURE);
     }
-    println!(
-        "ok: {} and {}{}",
-        counted(settings.services.len(), "service"),
-        counted(settings.routes.len(), "route"),
-        if warnings.is_empty() { String::new() } else { format!(", with {}", counted(warnings.len(), "warning")) }
-    );
+    let but = if warnings.is_empty() { String::new() } else { format!(", with {}", counted(warnings.len(), "warning")) };
+    let (services, routes) = (counted(settings.services.len(), "service"), counted(settings.routes.len(), "route"));
+    say(format_args!("ok: {services} and {routes}{but}"))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -3,12 +3,12 @@
 use std::process::ExitCode;
 
 use crate::arguments::{ConfigArguments, ConfigCommand};
-use crate::{Stop, load};
+use crate::{Stop, load, say};
 
 /// Prints to stdout, so that it can be redirected to a file.
 pub fn run(arguments: &ConfigArguments) -> Result<ExitCode, Stop> {
     match &arguments.what {
-        ConfigCommand::Schema => println!("{:#}", config::schema()),
+        ConfigCommand::Schema => say(format_args!("{:#}", config::schema()))?,
         ConfigCommand::Show(arguments) => {
             let resolved = load::settings(arguments)?;
             for warning in &resolved.warnings {
@@ -16,7 +16,7 @@ pub fn run(arguments: &ConfigArguments) -> Result<ExitCode, Stop> {
             }
             let mut text = String::new();
             config::show(&resolved.shown, &mut text).map_err(|error| Stop::Failed(error.to_string()))?;
-            print!("{text}");
+            say(text.trim_end())?;
         }
     }
     Ok(ExitCode::SUCCESS)

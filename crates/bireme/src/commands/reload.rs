@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use crate::Stop;
 use crate::arguments::ReloadArguments;
 use crate::control::{Request, Server};
+use crate::{Stop, say};
 
 /// Returns when the new workers serve, or says why the old ones still do.
 pub fn run(arguments: &ReloadArguments) -> Result<ExitCode, Stop> {
@@ -13,6 +13,6 @@ pub fn run(arguments: &ReloadArguments) -> Result<ExitCode, Stop> {
     for warning in answer["warnings"].as_array().into_iter().flatten() {
         eprintln!("warning: {}", warning.as_str().unwrap_or_default());
     }
-    println!("reloaded in {} ms", answer["took_ms"]);
+    say(format_args!("reloaded in {} ms", answer["took_ms"]))?;
     Ok(ExitCode::SUCCESS)
 }

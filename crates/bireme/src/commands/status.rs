@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::Stop;
 use crate::arguments::StatusArguments;
 use crate::control::Server;
+use crate::{Stop, say};
 
 /// Prints a table, or what the server said as JSON.
 pub fn run(arguments: &StatusArguments) -> Result<ExitCode, Stop> {
     let status = Server::find(&arguments.server)?.status;
     if arguments.json {
-        println!("{status:#}");
+        say(format_args!("{status:#}"))?;
     } else {
-        print!("{}", render(&status));
+        say(render(&status).trim_end())?;
     }
     Ok(ExitCode::SUCCESS)
 }

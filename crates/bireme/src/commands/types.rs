@@ -15,7 +15,7 @@ use typings::{BIREME_D_TS, MARK, Module, package};
 
 use super::serve::runtime_folder;
 use crate::arguments::TypesArguments;
-use crate::{Stop, load};
+use crate::{Stop, load, say};
 
 /// Files of a project that are looked at; what has more has not left out what it should.
 const FILES_MAX: usize = 50_000;
@@ -36,10 +36,10 @@ pub fn run(arguments: &TypesArguments) -> Result<ExitCode, Stop> {
     let shown = |path: &Path| path.strip_prefix(&types.root).unwrap_or(path).display().to_string();
     if arguments.check {
         for path in &stale {
-            println!("stale: {}", shown(path));
+            say(format_args!("stale: {}", shown(path)))?;
         }
         if stale.is_empty() && types.problems.is_empty() {
-            println!("ok: {} up to date", counted(types.files.len()));
+            say(format_args!("ok: {} up to date", counted(types.files.len())))?;
             return Ok(ExitCode::SUCCESS);
         }
         if !stale.is_empty() {
@@ -48,7 +48,7 @@ pub fn run(arguments: &TypesArguments) -> Result<ExitCode, Stop> {
         return Ok(ExitCode::FAILURE);
     }
     for path in types.write(&stale)? {
-        println!("{}", shown(path));
+        say(shown(path))?;
     }
     if types.files.is_empty() {
         eprintln!("nothing is imported from the other language in {}", types.root.display());
