@@ -140,10 +140,9 @@ class LinkStream {
       if (callback !== null) process.nextTick(callback);
       done += 2;
     }
-    if (done < queue.length) {
-      queue.splice(0, done);
-      return;
-    }
+    // What has been called back must not be called again, which the drop of a closed stream's queue would do.
+    queue.splice(0, done);
+    if (queue.length > 0) return;
     const endFields = this.endFields;
     this.#dropQueue();
     if (endFields !== null) {

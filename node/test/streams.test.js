@@ -26,6 +26,22 @@ test('a response waits for credit, says so, and goes on with it', async (t) => {
   assert.equal(exchange.text.slice(WINDOW + 1000), 'b{"more":false,"again":false,"needed":true}');
 });
 
+test('a chunk that waited is called back once, also when the response ends with it', async (t) => {
+  const front = await serve(t, program(`
+    const calls = [];
+    res.write(Buffer.alloc(${WINDOW} + 1000), (error) => calls.push(error?.code ?? 'written'));
+    res.end();
+    res.on('close', () => setImmediate(() => console.log(JSON.stringify(calls))));`));
+  const exchange = front.request({}, { autoCredit: false });
+  await exchange.until(({ bytes }) => bytes === WINDOW);
+  exchange.creditedToWorker = 100_000;
+  exchange.credit(100_000);
+  await exchange.settled();
+  await front.ping('x');
+  await front.drain();
+  assert.match(front.output, /\["written"\]/);
+});
+
 test('a long download through pipe never sends beyond credit and arrives whole', async (t) => {
   const front = await serve(t, program(`
     const { Readable } = require('stream');
