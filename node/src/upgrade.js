@@ -6,6 +6,7 @@ const { Duplex } = require('node:stream');
 
 const { RESET, TYPE } = require('./frames.js');
 const { describe } = require('./errors.js');
+const { kExchange } = require('./http-internals.js');
 const { EMPTY, LinkStream } = require('./stream.js');
 const { RequestSocket } = require('./socket.js');
 
@@ -147,6 +148,8 @@ function openTunnel(service, req, head, link, id) {
   stream.socket = socket;
   req.socket = socket;
   req.client = socket;
+  // What ends the request ends the connection.
+  req[kExchange].socket = socket;
   req.complete = true;
   req.push(null);
   link.streams.set(id, stream);

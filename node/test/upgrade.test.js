@@ -135,6 +135,15 @@ test('an upgrade request destroyed without an answer is reset', async (t) => {
   assert.match(exchange.reset.text, /upgrade request without an answer/);
 });
 
+test('an upgrade request that is destroyed itself ends its connection, and nothing else', async (t) => {
+  const front = await serve(t, program(`socket.on('close', () => console.log('socket closed'));\nreq.destroy();`));
+  const exchange = await front.request(UPGRADE, { upgrade: true }).settled();
+  assert.match(exchange.reset.text, /upgrade request without an answer/);
+  assert.equal((await front.fetch()).text, 'plain');
+  await front.drain();
+  assert.match(front.output, /socket closed/);
+});
+
 test('a listener that throws resets its stream', async (t) => {
   const front = await serve(t, program(`throw new Error('boom');`));
   const exchange = await front.request(UPGRADE, { upgrade: true }).settled();
