@@ -63,7 +63,7 @@ class FetchExchange extends LinkStream {
   collect() {
     return new Promise((resolve, reject) => {
       this.collecting = { resolve, reject };
-      if (this.aborted) this.#abortBody();
+      if (this.closed) this.#abortBody();
       this.grant();
       this.#collected();
     });
@@ -87,7 +87,7 @@ class FetchExchange extends LinkStream {
           for (const bytes of this.received ?? []) controller.enqueue(new Uint8Array(bytes));
           this.received = null;
           if (this.receivedEnd) controller.close();
-          else if (this.aborted) this.#abortBody();
+          else if (this.closed) this.#abortBody();
         },
         pull: () => this.grant(),
         cancel: () => {
@@ -253,11 +253,13 @@ class FetchExchange extends LinkStream {
     if (callbacks !== null) for (const callback of callbacks) callback();
   }
 
+  /** What has not come of the body will not: the client has gone, or the response went out before anybody had asked for it. */
   #abortBody() {
     if (this.receivedEnd) return;
-    this.bodyController?.error(abortError());
+    const error = this.aborted ? abortError() : new DOMException('The request was answered before its body was read.', 'AbortError');
+    this.bodyController?.error(error);
     this.bodyController = null;
-    this.collecting?.reject(abortError());
+    this.collecting?.reject(error);
     this.collecting = null;
   }
 }

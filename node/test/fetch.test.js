@@ -205,6 +205,18 @@ test('a body that is not read stays with the client', async (t) => {
   assert.equal(exchange.reset.code, 0);
 });
 
+for (const how of ['request.text()', 'request.body.getReader().read()']) {
+  test(`${how} after the response fails for the part that has not come`, async (t) => {
+    const front = await serve(t, handler(`
+      if (request.url.endsWith('/seen')) return new Response(await seen);
+      setTimeout(() => ${how}.then(() => settle('read'), (error) => settle(error.name)), 20);
+      return new Response('early');`, `let settle; const seen = new Promise((resolve) => (settle = resolve));`));
+    const exchange = front.request({ method: 'POST' }, { end: false });
+    await exchange.until(({ reset }) => reset !== null);
+    assert.equal((await front.fetch({ target: '/seen' })).text, 'AbortError');
+  });
+}
+
 test('a collected upload arrives whole', async (t) => {
   const front = await serve(t, handler(`return new Response(String((await request.arrayBuffer()).byteLength));`));
   const exchange = front.request({ method: 'POST' }, { end: false });
