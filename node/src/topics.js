@@ -32,6 +32,8 @@ const listeners = new Map();
 const watchers = new Map();
 /** Topic that is watched to its named members and how often each is there, for those who come to watch later. */
 const present = new Map();
+/** Who has come to watch in this turn. Who is there by its end includes all that happens until then, which is told no other way. */
+const newWatchers = new Set();
 /** What the front is being asked, and those who want the answer to the next question. */
 let question = null;
 let askers = [];
@@ -139,12 +141,12 @@ function checkExpected() {
 function useLinks(dataLinks) {
   links = dataLinks;
   publishers = dataLinks.map((link) => new Publisher(link));
-  // What cannot go at once is counted again.
+  for (const topic of listeners.keys()) listen(topic, TYPE.SUBSCRIBE, 0);
+  for (const topic of watchers.keys()) listen(topic, TYPE.SUBSCRIBE, FLAG.PRESENCE);
+  // Behind them: this worker, too, gets what it has published. What cannot go at once is counted again.
   queuedBytes = 0;
   for (const frame of early) enqueue(frame);
   early = [];
-  for (const topic of listeners.keys()) listen(topic, TYPE.SUBSCRIBE, 0);
-  for (const topic of watchers.keys()) listen(topic, TYPE.SUBSCRIBE, FLAG.PRESENCE);
 }
 
 function enqueue(frame) {
@@ -229,12 +231,16 @@ function open(table, flag, topic, callback) {
     listen(topic, TYPE.SUBSCRIBE, flag);
   } else {
     open.add(subscription);
-    if (table === watchers) process.nextTick(tellWhoIsThere, subscription, topic);
+    if (table === watchers) {
+      newWatchers.add(subscription);
+      process.nextTick(tellWhoIsThere, subscription, topic);
+    }
   }
   return subscription;
 }
 
 function tellWhoIsThere(subscription, topic) {
+  newWatchers.delete(subscription);
   const { names, members } = present.get(topic) ?? { names: [], members: 0 };
   for (const [name, count] of names) {
     for (let i = 0; i < count; i++) subscription.give({ joined: true, name, members }, name.length);
@@ -250,7 +256,7 @@ function onPresence(topic, event, bytes) {
     if (count > 0) there.names.set(event.name, count);
     else there.names.delete(event.name);
   }
-  for (const subscription of watchers.get(topic)) subscription.give(event, bytes);
+  for (const subscription of [...watchers.get(topic)]) if (!newWatchers.has(subscription)) subscription.give(event, bytes);
 }
 
 function listen(topic, type, flag) {
@@ -293,7 +299,8 @@ function onFrame(link, type, flags, buffer, start, end) {
     case TYPE.MESSAGE: {
       const [topic, at] = readName(buffer, start, end);
       const text = (flags & FLAG.TEXT) !== 0;
-      for (const subscription of listeners.get(topic) ?? []) {
+      // Of a copy: who subscribes because of this message gets the next one.
+      for (const subscription of [...(listeners.get(topic) ?? [])]) {
         // Each gets bytes of its own.
         subscription.give(text ? buffer.utf8Slice(at, end) : Buffer.from(buffer.subarray(at, end)), end - at);
       }
