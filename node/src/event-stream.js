@@ -41,14 +41,22 @@ class EventStream {
 
   /** Answers a request of node:http, Express or any other framework on it. Resolves when the response is over. */
   async send(request, response) {
+    // The client has gone while the application was about to answer: nothing would end the producer.
+    if (response.destroyed) return;
     const run = new Run(this, request.headers['last-event-id'] ?? null);
     response.on('close', () => run.end());
     response.writeHead(200, this.headers);
     response.write(this.greeting);
-    for (let text; (text = await run.next()) !== null; ) {
-      if (!response.write(text)) await drained(response);
+    try {
+      for (let text; (text = await run.next()) !== null; ) {
+        if (!response.write(text) && !response.destroyed) await drained(response);
+      }
+      response.end();
+    } catch (error) {
+      // Of the producer, or of an event that is none. It costs its response: handlers of node:http and Express 4 await nothing,
+      // so that a rejection would end the worker.
+      response.destroy(error);
     }
-    response.end();
   }
 }
 
@@ -59,8 +67,10 @@ class Run {
   #upcoming = null;
   #over = new Promise((resolve) => (this.end = resolve)).then(() => this.#ended());
 
-  constructor({ producer, heartbeat }, lastEventId) {
+  /** `field` is what the client repeats, as headers have it: UTF-8 whose every byte is a character (WHATWG HTML §9.2.3). */
+  constructor({ producer, heartbeat }, field) {
     this.heartbeat = heartbeat;
+    const lastEventId = field === null ? null : Buffer.from(field, 'latin1').toString();
     const source = typeof producer === 'function' ? producer({ lastEventId, signal: this.#abort.signal }) : producer;
     this.#iterator = (source[Symbol.asyncIterator] ?? source[Symbol.iterator]).call(source);
   }

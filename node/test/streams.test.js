@@ -199,6 +199,16 @@ test('a handler that throws or rejects resets its stream', async (t) => {
   assert.equal((await front.fetch({ target: '/ok' })).text, 'ok');
 });
 
+test('a producer of events that fails costs its response, and not the worker', async (t) => {
+  const front = await serve(t, program(`
+    const { EventStream } = require('bireme');
+    if (req.url === '/plain') return res.end('plain');
+    new EventStream(async function* () { yield 'one'; throw new Error('boom'); }).send(req, res);`));
+  const exchange = await front.fetch();
+  assert.match(exchange.reset.text, /Error: boom/);
+  assert.equal((await front.fetch({ target: '/plain' })).text, 'plain');
+});
+
 test('frames that crossed a closed stream are ignored', async (t) => {
   const front = await serve(t, program(`res.end('hi');`));
   const exchange = await front.fetch();

@@ -182,7 +182,7 @@ declare module 'bireme' {
   export function topics(): Promise<Record<string, { sockets: number; workers: number }>>;
   /** A response of server-sent events. */
   export class EventStream {
-    constructor(producer: (context: { lastEventId: string; signal: AbortSignal }) => any, options?: Record<string, unknown>);
+    constructor(producer: (context: { lastEventId: string | null; signal: AbortSignal }) => any, options?: Record<string, unknown>);
     response(request: any): any;
     send(request: any, response: any): any;
   }

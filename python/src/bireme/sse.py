@@ -87,7 +87,7 @@ class EventStream:
         import asyncio
 
         fields = [(name.encode(), value.encode()) for name, value in self.headers.items()]
-        last_event_id = next((value.decode() for name, value in scope["headers"] if name == b"last-event-id"), None)
+        last_event_id = next((_id_of(value) for name, value in scope["headers"] if name == b"last-event-id"), None)
         await send({"type": "http.response.start", "status": 200, "headers": fields})
         await send({"type": "http.response.body", "body": self._greeting, "more_body": True})
         gone = asyncio.ensure_future(_disconnected(receive))
@@ -118,7 +118,10 @@ class EventStream:
 
     def _wsgi(self, environ, start_response):
         start_response("200 OK", list(self.headers.items()))
-        return self._wsgi_body(self._source(environ.get("HTTP_LAST_EVENT_ID")))
+        last_event_id = environ.get("HTTP_LAST_EVENT_ID")
+        if last_event_id is not None:
+            last_event_id = _id_of(last_event_id.encode("latin-1"))
+        return self._wsgi_body(self._source(last_event_id))
 
     def _wsgi_body(self, source):
         yield self._greeting
@@ -130,6 +133,9 @@ class EventStream:
                     # Only a Subscription can be waited for no longer than so.
                     event = next(events) if take is None else take(self.heartbeat_s)
                 except TimeoutError:
+                    if take is None:
+                        # The producer's own.
+                        raise
                     yield HEARTBEAT
                 except StopIteration:
                     return
@@ -140,6 +146,11 @@ class EventStream:
             for ending in (source, events):
                 if hasattr(ending, "close"):
                     ending.close()
+
+
+def _id_of(value):
+    """What a client repeats is UTF-8 (WHATWG HTML §9.2.3); one that it has made up may be anything."""
+    return value.decode(errors="replace")
 
 
 def _encoded(event):
