@@ -15,6 +15,7 @@ const runtime = process.env.XTASK_RUNTIME ?? path.join(__dirname, '../../target/
 const source = (file) => require(path.join(runtime, 'node/src', file));
 const { Client } = source('calls/client.js');
 const { CallServer } = source('calls/server.js');
+const { Output } = source('calls/output.js');
 const { Service } = source('calls/service.js');
 const { frame } = require('./fake-front.js');
 
@@ -85,4 +86,17 @@ test('a call waits a second for a worker to say whether memory can be shared', a
   assert.deepEqual(frames().map(({ type }) => type), [T.HELLO, T.BIND, T.CALL]);
   service.workers[0].link.leave();
   await new Promise((resolve) => server.close(resolve));
+});
+
+test('a link that is left says all that it has to say, also behind a write that is under way', () => {
+  const said = [];
+  const socket = { write: (bytes) => said.push(bytes.length), end: () => said.push('end') };
+  const output = new Output(socket, null, 1 << 20);
+  output.cancel(1, 0);
+  output.flush();
+  output.cancel(3, 0);
+  output.flush();
+  assert.equal(said.length, 1);
+  output.end();
+  assert.deepEqual(said, [said[0], said[0], 'end']);
 });

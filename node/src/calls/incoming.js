@@ -9,7 +9,6 @@ const { CANCEL, FLAG } = require('./codes.js');
 const { CallError, callError } = require('./errors.js');
 const { readArguments } = require('./read.js');
 
-
 /** The call whose function is running, up to its first `await`. */
 let current = null;
 
@@ -132,7 +131,7 @@ class Incoming {
 
   #answer(value) {
     if (this.settled) {
-      if (isIterator(value)) value.return?.();
+      if (isIterator(value)) this.#drop(value);
       return;
     }
     const { stream, flags } = this;
@@ -148,6 +147,15 @@ class Incoming {
       return;
     }
     this.#settle();
+  }
+
+  /** Ends an iterator that nobody will read. */
+  async #drop(value) {
+    try {
+      await value.return?.();
+    } catch (error) {
+      this.unheard(error);
+    }
   }
 
   #stream(value) {

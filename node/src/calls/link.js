@@ -226,8 +226,7 @@ class CallLink {
 
   #leaveIfIdle() {
     if (this.calls.size > 0 || this.incoming.size > 0 || !this.handles.empty || this.closed || this.early?.length > 0) return;
-    this.output.flush();
-    this.socket.end();
+    this.output.end();
   }
 
   onRead(buffer, length) {

@@ -235,6 +235,12 @@ class Output {
     this.socket.write(this.writing, this.onWritten);
   }
 
+  /** Ends our half of the connection behind what has been said. */
+  end() {
+    if (this.writer.length > 0) this.#flushNow();
+    this.socket.end();
+  }
+
   /** For what the peer has to hear before this process goes on, and perhaps ends: it does not wait for the write before it. */
   #flushNow() {
     if (this.writing === null) this.flush();

@@ -65,6 +65,8 @@ class Service {
   #placeSticky(call) {
     const worker = this.sticky.get(call.sticky);
     if (this.workers.includes(worker)) {
+      // Its numbers are used up: the next one goes on.
+      if (worker.link?.leaving) worker.link = null;
       this.#send(worker, call);
       return;
     }
