@@ -34,7 +34,10 @@ impl Shadows {
 
     fn add(&self, sample: &Sample) {
         let mut secrets = Secrets::default();
-        sample.credentials.iter().for_each(|(name, value)| secrets.field(name, &String::from_utf8_lossy(value)));
+        for (name, value) in &sample.fields {
+            secrets.field(&String::from_utf8_lossy(name), &String::from_utf8_lossy(value));
+        }
+        secrets.form(&String::from_utf8_lossy(&sample.query));
         let [own, candidate] =
             [&sample.own_answers, &sample.candidate_answers].map(|pair| [answer(&pair[0], &secrets), answer(&pair[1], &secrets)]);
         let seconds = [&sample.own_answers, &sample.candidate_answers].map(|pair| [0, 1].map(|at| pair[at].took.as_secs_f64()));
@@ -65,6 +68,12 @@ fn answer(one: &front::shadow::Answer, secrets: &Secrets) -> Answer {
     let fields: Vec<(String, Vec<u8>)> = one.fields.iter().map(|(n, value)| (name(n), value.clone())).collect();
     let plain = coding::decode(&fields, &one.body);
     let body = plain.as_deref().unwrap_or(&one.body);
-    let clean = std::str::from_utf8(body).ok().map(|text| secrets.clean(text));
-    of_parts(status, &fields, clean.as_deref().map_or(body, str::as_bytes))
+    let clean = |bytes: &[u8]| match std::str::from_utf8(bytes) {
+        Ok(text) => secrets.clean(text).into_bytes(),
+        // As it is shown.
+        Err(_) => secrets.clean(&bytes.escape_ascii().to_string()).into_bytes(),
+    };
+    let body = clean(body);
+    let fields: Vec<(String, Vec<u8>)> = fields.into_iter().map(|(name, value)| (name, clean(&value))).collect();
+    of_parts(status, &fields, &body)
 }

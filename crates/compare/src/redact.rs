@@ -256,7 +256,8 @@ impl Secrets {
         }
     }
 
-    fn form(&mut self, pairs: &str) {
+    /// Takes pairs as in a query or a form.
+    pub fn form(&mut self, pairs: &str) {
         let pairs = pairs.split('&').filter_map(|pair| pair.split_once('='));
         pairs.filter(|(name, _)| is_secret(&decoded(name))).for_each(|(_, value)| self.value(value));
     }

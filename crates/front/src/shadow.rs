@@ -27,8 +27,6 @@ const UNDER_WAY_MAX: usize = 8;
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes kept of a body; of more, only the first are compared.
 const BODY_BYTES_MAX: usize = 256 * 1024;
-/// Fields that say who the client is.
-const CREDENTIALS: [&str; 3] = ["cookie", "authorization", "x-api-key"];
 /// A whole, in millionths.
 const WHOLE: u32 = 1_000_000;
 
@@ -43,8 +41,10 @@ pub struct Sample {
     pub candidate: Arc<str>,
     /// Method and target without its query, which may hold secrets.
     pub name: String,
-    /// The client's own secrets: answers that repeat them are not shown with them.
-    pub credentials: Vec<(&'static str, Vec<u8>)>,
+    /// The client's own fields, among them its secrets: answers that repeat these are not shown with them.
+    pub fields: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Without its question mark, for the same reason; it is not kept.
+    pub query: Vec<u8>,
     /// What the first said, asked twice.
     pub own_answers: [Answer; 2],
     /// What the second said, asked twice.
@@ -77,9 +77,9 @@ pub fn consider(thread: &Thread, route: &ActiveRoute, own: &Rc<Pool>, head: &Hea
         return;
     }
     let (own, candidate, pattern) = (own.clone(), shadow.pool.clone(), shadow.pattern.clone());
-    let path = head.target.split(|byte| *byte == b'?').next().unwrap_or_default();
-    let name = format!("{} {}", String::from_utf8_lossy(head.method), String::from_utf8_lossy(path));
-    let credentials = CREDENTIALS.into_iter().filter_map(|name| Some((name, head.get(name)?.to_vec()))).collect();
+    let name = format!("{} {}", String::from_utf8_lossy(head.method), String::from_utf8_lossy(head.path()));
+    let fields = head.fields.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
+    let query = head.query().to_vec();
     let (frame, under_way) = (frame.to_vec(), UnderWay::begin(&thread.shadows));
     tokio::task::spawn_local(async move {
         let own_first = ask(&own, &frame).await;
@@ -89,7 +89,7 @@ pub fn consider(thread: &Thread, route: &ActiveRoute, own: &Rc<Pool>, head: &Hea
         let names = [own.service.clone(), candidate.service.clone()];
         let [own, candidate] = names;
         // Whoever takes them may be slow or gone; clients do not wait for that.
-        let _ = samples.try_send(Sample { route: pattern, own, candidate, name, credentials, own_answers, candidate_answers });
+        let _ = samples.try_send(Sample { route: pattern, own, candidate, name, fields, query, own_answers, candidate_answers });
         drop(under_way);
     });
 }
