@@ -63,7 +63,7 @@ impl Book {
             criterion: None,
             note: None,
             sides: vec![side(0), side(1)],
-            equality: self.comparer.clone().finish(self.samples, 2, CONFIDENCE),
+            equality: self.comparer.clone().finish(self.samples, 1, CONFIDENCE),
             measures,
             launches: Vec::new(),
             curves: Vec::new(),

@@ -71,7 +71,7 @@ pub fn compare(routes: &Routes, settings: &Settings, sides: &mut [Side], cancel:
         }
         rounds += 1;
     }
-    Ok(comparer.finish(routes.requests.len() as u64, rounds, settings.confidence))
+    Ok(comparer.finish(compared.min(routes.requests.len()) as u64, rounds, settings.confidence))
 }
 
 /// From the line `ml: python 3.11.2 at /usr/bin/python3 (why), asgi, 2 workers` of the log.
