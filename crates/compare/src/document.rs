@@ -26,7 +26,7 @@ pub struct Document {
     pub took_seconds: f64,
     /// Why it ended before its plan, if it did: what is here is then usable but less.
     pub interrupted: Option<String>,
-    /// Arguments after `bireme compare`, so that it can be repeated; secrets redacted.
+    /// Arguments after `bireme compare`, so that it can be repeated.
     pub arguments: Vec<String>,
     /// The folder in which they hold.
     pub folder: String,

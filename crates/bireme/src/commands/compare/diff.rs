@@ -1,5 +1,6 @@
 //! `bireme compare diff old.json new.json`
 
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -12,7 +13,8 @@ use crate::Stop;
 /// Prints what changed.
 pub fn run(arguments: &DiffArguments) -> Result<ExitCode, Stop> {
     let (old, new) = (read(&arguments.old)?, read(&arguments.new)?);
-    print!("{}", change::render(&old, &new, new.settings.confidence));
+    // Whoever reads may have gone.
+    let _ = std::io::stdout().write_all(change::render(&old, &new, new.settings.confidence).as_bytes());
     Ok(ExitCode::SUCCESS)
 }
 

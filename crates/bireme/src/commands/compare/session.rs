@@ -51,7 +51,8 @@ impl Session {
             started: now.timestamp().to_string(),
             took_seconds: 0.0,
             interrupted: None,
-            arguments: std::env::args().skip(2).collect(),
+            // A file's name may be no UTF-8; such a run cannot be repeated, but it can be measured.
+            arguments: std::env::args_os().skip(2).map(|word| word.to_string_lossy().into_owned()).collect(),
             folder: current.display().to_string(),
             machine,
             settings: settings(arguments),
