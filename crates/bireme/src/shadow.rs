@@ -8,7 +8,7 @@ use compare::document::Comparison;
 use compare::equality::Answer;
 use compare::load::coding;
 use compare::redact::Secrets;
-use compare::routes::of_parts;
+use compare::routes::{of_parts, text_of};
 use compare::shadow::Book;
 use front::shadow::Sample;
 
@@ -68,11 +68,7 @@ fn answer(one: &front::shadow::Answer, secrets: &Secrets) -> Answer {
     let fields: Vec<(String, Vec<u8>)> = one.fields.iter().map(|(n, value)| (name(n), value.clone())).collect();
     let plain = coding::decode(&fields, &one.body);
     let body = plain.as_deref().unwrap_or(&one.body);
-    let clean = |bytes: &[u8]| match std::str::from_utf8(bytes) {
-        Ok(text) => secrets.clean(text).into_bytes(),
-        // As it is shown.
-        Err(_) => secrets.clean(&bytes.escape_ascii().to_string()).into_bytes(),
-    };
+    let clean = |bytes: &[u8]| secrets.clean(&text_of(bytes)).into_bytes();
     let body = clean(body);
     let fields: Vec<(String, Vec<u8>)> = fields.into_iter().map(|(name, value)| (name, clean(&value))).collect();
     of_parts(status, &fields, &body)

@@ -145,8 +145,8 @@ pub fn of_parts(status: u16, fields: &[(String, Vec<u8>)], body: &[u8]) -> Answe
     Answer { parts, json }
 }
 
-/// Bytes that are no UTF-8 are escaped: replaced by one character, different images would be equal.
-fn text_of(bytes: &[u8]) -> String {
+/// A body as it is compared and shown. What is no UTF-8 is escaped: replaced by one character, different images would be equal.
+pub fn text_of(bytes: &[u8]) -> String {
     std::str::from_utf8(bytes).map_or_else(|_| bytes.escape_ascii().to_string(), str::to_owned)
 }
 

@@ -24,7 +24,7 @@ use crate::statistics::{median, quantile};
 use crate::subject::Subject;
 use crate::{Cancel, Outcome, Watch, lines, measures, rest};
 
-pub use answers::{describe, of_parts};
+pub use answers::{describe, of_parts, text_of};
 use curves::closed_seconds;
 pub use errors::{Expected, Injection, Injections};
 use launch::Rates;

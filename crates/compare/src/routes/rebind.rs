@@ -87,10 +87,12 @@ impl Session {
 
     /// A text without the tokens of now.
     pub fn redact(&self, text: &str) -> String {
-        let values = self.tokens.iter().map(|token| &token.1).chain(self.cookies.values());
-        values
-            .filter(|value| value.len() >= VALUE_LENGTH_MIN)
-            .fold(text.to_owned(), |text, value| text.replace(value.as_str(), REDACTED))
+        let cookies = self.cookies.values().flat_map(|value| [value.clone(), decoded(value)]);
+        let values = self.tokens.iter().map(|token| token.1.clone()).chain(cookies);
+        let mut values: Vec<String> = values.filter(|value| value.len() >= VALUE_LENGTH_MIN).collect();
+        // Longer ones first: a shorter one may be a part of them.
+        values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+        values.iter().fold(text.to_owned(), |text, value| text.replace(value.as_str(), REDACTED))
     }
 
     /// The recorded names with values of now, and what the live server has set besides.
@@ -256,6 +258,14 @@ mod tests {
             .map(|(n, v)| (n.to_owned(), v.to_owned()));
         let sent = session.prepare(&Plain { fields: fields.into(), ..Plain::default() });
         assert_eq!((sent.fields[0].1.as_str(), sent.fields[1].1.as_str()), ("csrftoken=live-value-1", "live-value-1"));
+    }
+
+    #[test]
+    fn cookies_of_now_are_redacted_whole_and_as_applications_read_them() {
+        let mut session = Session::default();
+        session.learn(&entry(""), &response(&[("set-cookie", "a=live-value")], ""));
+        session.learn(&entry(""), &response(&[("set-cookie", "sid=live-value%3Asigned")], ""));
+        assert_eq!(session.redact("live-value%3Asigned live-value:signed live-value"), "[redacted] [redacted] [redacted]");
     }
 
     #[test]

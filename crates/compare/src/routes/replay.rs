@@ -187,9 +187,7 @@ async fn session(
             for (_, value) in &mut response.fields {
                 *value = live.redact(&String::from_utf8_lossy(value)).into_bytes();
             }
-            if let Ok(text) = std::str::from_utf8(&response.body) {
-                response.body = live.redact(text).into_bytes();
-            }
+            response.body = live.redact(&answers::text_of(&response.body)).into_bytes();
             response
         });
         replayed.push(Replayed { entry: at, seconds, answer: answers::answer(response, false) });
