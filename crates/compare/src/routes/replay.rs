@@ -16,6 +16,8 @@ use crate::{Cancel, processes};
 
 /// Answers of a replay below which its p99 rests on too few.
 const PERCENTILE_ANSWERS: usize = 10_000;
+/// How often a pause looks whether the run was cancelled.
+const CANCEL_POLL: Duration = Duration::from_millis(50);
 /// The part of a pause that is left when a replay is as fast as it can be.
 const NO_PAUSES: f64 = 0.0;
 
@@ -175,7 +177,12 @@ async fn session(
         }
         let ready = Instant::now();
         let meant = if speed > 0.0 { began + Duration::from_secs_f64(entry.at_ms / 1e3 / speed) } else { ready };
-        tokio::time::sleep_until(meant.into()).await;
+        while Instant::now() < meant {
+            if cancel.is_cancelled() {
+                return Err("interrupted".to_owned());
+            }
+            tokio::time::sleep_until(meant.min(Instant::now() + CANCEL_POLL).into()).await;
+        }
         let intended = meant.max(ready);
         let request = live.prepare(&entry.request).to_request().map_err(|error| format!("entry {}: {error}", at + 1))?;
         let ask = answers::ask(address, &mut connection, &request);
