@@ -11,6 +11,8 @@ use crate::requests::Plain;
 
 /// What stands in place of a secret.
 pub const REDACTED: &str = "[redacted]";
+/// Characters from a secret's name within which its HTML element ends.
+const ELEMENT_CHARACTERS_MAX: usize = 4_096;
 /// What a text that was shortened ends with.
 pub const SHORTENED: char = '…';
 /// Names that hold one of these have secrets as values.
@@ -168,7 +170,9 @@ fn gap_to_value(after: &str) -> Option<usize> {
     let at = match after[sign..].chars().next()? {
         '=' | ':' => sign + 1,
         _ => {
-            let element = &after[..after.find(['<', '>'])?];
+            // Looking further would take a time that rises with the square of a long text.
+            let mut near = after.char_indices().take(ELEMENT_CHARACTERS_MAX);
+            let element = &after[..near.find(|(_, letter)| ['<', '>'].contains(letter))?.0];
             ["value=", "content="].iter().find_map(|name| element.find(name).map(|at| at + name.len()))?
         }
     };
