@@ -67,7 +67,8 @@ fn line([old, new]: [&Comparison; 2], [was, measure]: [&Measure; 2], side: &str,
     let values = |comparison: &Comparison, measure: &Measure| {
         let key = key(&measure.id, &measure.condition);
         let of_side = comparison.launches.iter().filter(|launch| launch.side == side && launch.void.is_none());
-        of_side.filter_map(|launch| launch.values.get(&key).copied()).collect::<Vec<f64>>()
+        // Of what is nothing there is no ratio.
+        of_side.filter_map(|launch| launch.values.get(&key).copied()).filter(|value| *value > 0.0).collect::<Vec<f64>>()
     };
     let (before, after) = (values(old, was), values(new, measure));
     let mut key = key(&measure.id, &measure.condition);

@@ -28,5 +28,11 @@ pub fn read(path: &Path) -> Result<Document, Stop> {
         Some(version) => return Err(wrong(format!("its schema has version {version}, and this bireme reads {SCHEMA_VERSION}"))),
         None => return Err(wrong("it has no schema_version; is it a compare.json?".to_owned())),
     }
-    serde_json::from_value(value).map_err(|error| wrong(format!("it does not follow docs/compare.schema.json: {error}")))
+    let document: Document =
+        serde_json::from_value(value).map_err(|error| wrong(format!("it does not follow docs/compare.schema.json: {error}")))?;
+    // Tails of distributions are asked for by it.
+    match document.settings.confidence {
+        confidence if confidence > 0.0 && confidence < 1.0 => Ok(document),
+        confidence => Err(wrong(format!("its confidence is {confidence}, and has to lie between 0 and 1, such as 0.95"))),
+    }
 }
