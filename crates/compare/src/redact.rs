@@ -304,8 +304,12 @@ impl Secrets {
         for text in errors.chain(&mut comparison.remarks) {
             *text = self.clean(text);
         }
-        // What a service printed last is in it.
-        outcome.stopped = outcome.stopped.map(|why| self.clean(&text(&why)));
+        // What a service printed last is in it, after the service's name, which may be one such as `auth`.
+        let starts: Vec<String> = outcome.comparison.sides.iter().map(|side| format!("{}: ", side.name)).collect();
+        outcome.stopped = outcome.stopped.map(|why| {
+            let start = starts.iter().find(|start| why.starts_with(start.as_str())).map_or("", |start| start.as_str());
+            format!("{start}{}", self.clean(&text(&why[start.len()..])))
+        });
         outcome
     }
 
