@@ -34,7 +34,7 @@ pub struct Answer {
 pub struct Likeness {
     /// Difference of numbers that counts as none: relative, or absolute below 1.
     pub tolerance: f64,
-    /// Paths that are not compared, with `[*]` for any index.
+    /// Paths that are not compared, with `[*]` for any index, or as examples have them, with one.
     pub ignored: Vec<String>,
 }
 
@@ -234,7 +234,11 @@ impl Likeness {
     }
 
     fn ignores(&self, path: &str) -> bool {
-        !self.ignored.is_empty() && self.ignored.contains(&general(path))
+        if self.ignored.is_empty() {
+            return false;
+        }
+        let general = general(path);
+        self.ignored.iter().any(|ignored| *ignored == general || ignored == path)
     }
 }
 
@@ -325,6 +329,9 @@ mod tests {
         let right = |_| json!({ "at": [{ "ms": -1 }], "v": 1.0005 });
         assert_eq!(check(3, likeness(0.001), left, right), (Outcome::Equal, vec![]));
         assert_eq!(check(3, likeness(0.0001), left, right).1, ["$.v Real"]);
+        let one = Likeness { tolerance: 0.0, ignored: vec!["$[1]".to_owned()] };
+        assert_eq!(check(1, one.clone(), |_| json!([1, 2]), |_| json!([1, 3])).0, Outcome::Equal);
+        assert_eq!(check(1, one, |_| json!([1, 2]), |_| json!([0, 2])).0, Outcome::Different, "of another index");
         let large = |n: i64| move |_| json!(9_007_199_254_740_992_i64 + n);
         assert_eq!(check(1, Likeness::default(), large(0), large(1)).0, Outcome::Different, "no rounding to a double");
     }
