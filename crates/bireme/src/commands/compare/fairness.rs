@@ -4,6 +4,7 @@ use std::path::Path;
 
 use compare::document::{Finding, Severity};
 use compare::fairness::has_module;
+use compare::redact;
 use config::{App, Service};
 use supervise::Language;
 use toml::{Table, Value};
@@ -76,7 +77,7 @@ pub fn of_services(
 
 fn uneven(found: &mut Vec<Finding>, key: &str, [left, right]: [Option<Value>; 2], services: [&Service; 2]) {
     if left != right {
-        let said = |value: Option<Value>| value.map_or_else(|| "not set".to_owned(), |value| value.to_string());
+        let said = |value: Option<Value>| value.map_or_else(|| "not set".to_owned(), |value| redact::text(&value.to_string()));
         let what = format!("{key} is {} for {} and {} for {}", said(left), services[0].name, said(right), services[1].name);
         found.push(warning(None, what, "set it for both alike, or for neither"));
     }
