@@ -46,6 +46,8 @@ pub type Wanted<'a> = &'a dyn Fn(&Plain) -> bool;
 /// # Errors
 /// What is wrong, with the line where that is known; or that no request is left.
 pub fn read(path: &Path, text: &str, wanted: Wanted) -> Result<Read<Plain>, String> {
+    // Some editors begin a file with a byte order mark.
+    let text = text.trim_start_matches('\u{feff}');
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("har") => {
             let Read { requests, left_out } = har::entries(text, wanted)?;
