@@ -11,6 +11,7 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use notify::event::{EventKind, ModifyKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 use crate::commands::types::walk;
 
@@ -145,8 +146,13 @@ fn gather(
             Err(RecvTimeoutError::Disconnected) => return,
         }
         let batch: BTreeSet<PathBuf> = std::mem::take(&mut changed).into_iter().filter(|path| is_own(path)).collect();
-        if !batch.is_empty() && batches.blocking_send(batch).is_err() {
-            return;
+        if batch.is_empty() {
+            continue;
+        }
+        match batches.try_send(batch) {
+            Ok(()) => {}
+            Err(TrySendError::Full(batch)) => (changed, begun) = (batch, Instant::now()),
+            Err(TrySendError::Closed(_)) => return,
         }
     }
 }
