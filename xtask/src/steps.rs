@@ -84,7 +84,7 @@ pub fn run_quiet(name: &str, command: &mut Command, log: &Path) -> anyhow::Resul
 }
 
 /// Runs a program and hands over each line of its stdout and stderr as it comes; `None` when there was none
-/// for `silence`.
+/// for `silence`, or for [`HEARTBEAT`] where that is shorter.
 pub fn each_line(command: &mut Command, silence: Duration, mut on_line: impl FnMut(Option<&str>)) -> anyhow::Result<ExitStatus> {
     let mut child = command
         .stdin(Stdio::null())
