@@ -182,7 +182,7 @@ fn within(value: u64, min: u64, max: u64) -> Result<Typed, String> {
 /// From above 0 to 1.
 fn part(text: &str) -> Result<Typed, String> {
     match text.parse::<f64>() {
-        Ok(value) if value > 0.0 && value <= 1.0 => Ok(Typed::Part(((value * 1e6) as u32).max(1))),
+        Ok(value) if value > 0.0 && value <= 1.0 => Ok(Typed::Part(((value * 1e6).round() as u32).max(1))),
         _ => Err(format!("{text} is no part; write a number above 0 and up to 1, such as 0.05")),
     }
 }
@@ -335,5 +335,19 @@ impl Values {
             let (value, place) = self.find(key.name)?;
             Some((key, value, place))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_what_was_written() {
+        // The nearest binary fractions of some lie below them.
+        for (text, millionths) in [("0.0157", 15_700), ("0.05", 50_000), ("1", 1_000_000), ("0.0000001", 1)] {
+            assert_eq!(part(text), Ok(Typed::Part(millionths)), "{text}");
+        }
+        assert!(part("0").is_err() && part("1.1").is_err() && part("NaN").is_err());
     }
 }
