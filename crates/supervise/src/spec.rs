@@ -274,7 +274,8 @@ impl ServiceSpec {
             policy: Policy {
                 workers: settings.calls.workers,
                 links: 0,
-                start_timeout: START_TIMEOUT,
+                // Who raises the callers' patience means that code needs as long to load.
+                start_timeout: START_TIMEOUT.max(settings.calls.start_timeout),
                 drain_timeout: settings.timeouts.drain,
                 stop_timeout: STOP_TIMEOUT,
                 exit_grace: EXIT_GRACE,
