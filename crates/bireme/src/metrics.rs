@@ -51,7 +51,7 @@ pub enum Listener {
 }
 
 impl Listener {
-    /// Takes over the one socket of `bound`. Must be called inside a tokio runtime.
+    /// Takes over a socket that listens. Must be called inside a tokio runtime.
     ///
     /// # Errors
     /// When tokio can't watch it.
