@@ -24,7 +24,8 @@ pub(crate) fn overlay_environment(tree: &mut Table, environment: &[(String, Stri
 }
 
 /// Variables that are not settings: Bireme's own, and those that a worker passes on to its children.
-const OTHER_VARIABLES: [&str; 13] = [
+const OTHER_VARIABLES: [&str; 14] = [
+    "BIREME_BIN",
     "BIREME_CONFIG",
     "BIREME_RUNTIME",
     "BIREME_SERVICE",
@@ -40,9 +41,12 @@ const OTHER_VARIABLES: [&str; 13] = [
     "BIREME_SELF",
 ];
 
+/// What workloads of `suite/` are told.
+const SUITE_VARIABLES: &str = "BIREME_SUITE_";
+
 /// A warning, not an error: Kubernetes gives every container variables such as `BIREME_PORT` when a Service is called bireme.
 fn unknown_variable(name: &str, place: Place) -> Option<Mistake> {
-    if OTHER_VARIABLES.contains(&name) {
+    if OTHER_VARIABLES.contains(&name) || name.starts_with(SUITE_VARIABLES) {
         return None;
     }
     let known: Vec<String> = KEYS.iter().filter_map(Key::variable).collect();

@@ -390,8 +390,9 @@ fn a_target_replaces_the_files_application() {
 
 #[test]
 fn unknown_variables_and_flags_are_said() {
-    let Resolved { warnings, .. } =
-        resolve(&sources(WEB, &["BIREME_WORKER=1", "BIREME_LISTN=:1", "BIREME_PORT=tcp://10.0.0.1:80"], &[])).unwrap();
+    let ours = ["BIREME_WORKER=1", "BIREME_BIN=/opt/bireme", "BIREME_SUITE_UPSTREAM=http://127.0.0.1:1"];
+    let others = ["BIREME_LISTN=:1", "BIREME_PORT=tcp://10.0.0.1:80"];
+    let Resolved { warnings, .. } = resolve(&sources(WEB, &[&ours[..], &others[..]].concat(), &[])).unwrap();
     let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
     assert_eq!(
         warnings,
