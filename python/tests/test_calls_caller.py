@@ -7,8 +7,10 @@ import asyncio
 import concurrent.futures
 import gc
 import json
+import socket
 import struct
 import threading
+import time
 import traceback
 
 import pytest
@@ -304,6 +306,32 @@ def test_calls_wait_for_a_worker_until_their_deadline(broker, caller, js):
     link = meet(worker)
     link.answer(link.next(CALL).stream, 1)
     assert result(future) == 1
+
+
+def test_as_many_calls_wait_for_a_worker_as_may_be_under_way(broker, caller, js):
+    broker.options = {"timeout_ms": 20_000, "in_flight_max": 2}
+    broker.set_workers()
+    futures = [caller.run(call(js.f)) for _ in range(3)]
+    (refused,), waiting = concurrent.futures.wait(futures, DEADLINE_S, concurrent.futures.FIRST_COMPLETED)
+    assert isinstance(refused.exception(), ServiceBusy)
+    worker = broker.worker("test#1")
+    broker.set_workers(worker)
+    link = meet(worker)
+    for frame in [link.next(CALL), link.next(CALL)]:
+        link.answer(frame.stream, 1)
+    assert [result(future) for future in waiting] == [1, 1]
+
+
+def test_calls_that_wait_for_a_worker_hear_that_the_broker_has_gone(broker, caller, js):
+    broker.set_workers()
+    future = caller.run(call(js.f))
+    deadline = time.monotonic() + DEADLINE_S
+    while not broker.links and time.monotonic() < deadline:
+        time.sleep(0.01)
+    # Held until the question is answered.
+    with broker.lock:
+        broker.links[0].connection.shutdown(socket.SHUT_RDWR)
+    assert future.exception(DEADLINE_S).code == "BIREME_NO_BROKER"
 
 
 def test_a_worker_that_leaves_is_left_when_nothing_is_under_way(broker, caller, worker, js):

@@ -43,6 +43,10 @@ class Service:
         self.route = _native.Route(self.timeout_ms)
         self.links = {}
         self.changed = asyncio.Event()
+        # Calls that wait for a change.
+        self.waiting = 0
+        # The broker that told of the workers has gone, and nobody starts or tells of others.
+        self.is_orphaned = False
 
 
 class Hub:
@@ -85,23 +89,37 @@ class Hub:
                     return
                 if busy:
                     raise ServiceBusy(f"{call.name} is not called: as many calls as allowed are under way to every worker of its service")
-                await _in_time(call, service.changed.wait(), f"no worker of service {service.name} was there")
+                await self._changed(call, service)
         except asyncio.CancelledError:
             call.fail(CallError(f"{call.name} was not called: the event loop has ended", "BIREME_WORKER_LOST"))
             raise
         except BaseException as error:
             call.fail(error)
 
+    async def _changed(self, call, service):
+        """Wait until workers have come or gone. As many calls may wait as may be under way."""
+        if service.is_orphaned and not service.links:
+            raise CallError(f"{call.name} is not called: the broker has gone, and nobody starts workers any more", "BIREME_NO_BROKER")
+        if service.waiting >= service.in_flight_max * max(1, len(service.links)):
+            raise ServiceBusy(f"{call.name} is not called: {service.waiting} calls wait for a worker of service {service.name}")
+        service.waiting += 1
+        try:
+            await _in_time(call, service.changed.wait(), f"no worker of service {service.name} was there")
+        finally:
+            service.waiting -= 1
+
     async def _resolve(self, call, place):
-        name = self._places.get(place.key)
-        if name is None:
+        service = self._services.get(self._places.get(place.key))
+        if service is None or (service.is_orphaned and not service.links):
             answer = await _in_time(call, self._ask(place), "it was not known who runs it")
             name = answer["service"]
-            if name not in self._services:
-                self._services[name] = Service(name, answer.get("options", {}))
+            service = self._services.get(name)
+            if service is None:
+                service = self._services[name] = Service(name, answer.get("options", {}))
+            service.is_orphaned = False
             self._places[place.key] = name
             self._on_peers(name, answer["workers"])
-        return self._services[name]
+        return service
 
     async def _ask(self, place):
         if self._broker is None:
@@ -118,7 +136,13 @@ class Hub:
             self._connecting = None
 
     def _broker_closed(self):
+        """Links to workers live on; who waits for workers learns that none will come."""
         self._broker = None
+        if self.loop.is_closed():
+            return
+        for service in self._services.values():
+            service.is_orphaned = True
+            self._links_changed(service)
 
     def _on_peers(self, name, workers):
         service = self._services.get(name)
@@ -157,7 +181,7 @@ class Hub:
 
     def _links_changed(self, service):
         service.route.set_links(list(service.links.values()))
-        if service.links:
+        if service.links or service.is_orphaned:
             service.changed.set()
             service.changed = asyncio.Event()
 
