@@ -74,8 +74,11 @@ class WebSocket:
         the socket is closed, or `backpressure_bytes_max` wait already.
         """
         if isinstance(data, str):
-            return self._put({"type": "websocket.send", "text": data}, len(data))
-        return self._put({"type": "websocket.send", "bytes": bytes(data)}, len(data))
+            # Also, text that is no UTF-8 fails here, and not when its turn comes.
+            size = len(data) if data.isascii() else len(data.encode())
+            return self._put({"type": "websocket.send", "text": data}, size)
+        data = bytes(data)
+        return self._put({"type": "websocket.send", "bytes": data}, len(data))
 
     def close(self, code=NORMAL, reason=""):
         """Close the socket once what was sent is out."""
@@ -142,6 +145,7 @@ class WebSocket:
         if self._waiting_bytes + size > self._handlers.backpressure_bytes_max:
             if self._handlers.close_when_full:
                 self._waiting.clear()
+                self._waiting_bytes = 0
                 self.close(POLICY, "too slow")
             return 0
         self._waiting.append((message, size))
