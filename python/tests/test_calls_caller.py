@@ -734,3 +734,17 @@ def test_many_calls_leave_nothing_behind(caller, worker, js):
         link.answer(frame.stream, None)
     assert abs(result(future)) < 200
     assert caller.left() == ([{"outgoing": 0, "incoming": 0, "given": 0, "held": 0}], 0)
+
+
+def test_a_batch_outlives_a_loop_that_ended_while_it_was_gathered():
+    @bireme.batch(max_size=8, max_wait_ms=1)
+    async def doubled(values):
+        return [value * 2 for value in values]
+
+    async def end_early():
+        task = asyncio.ensure_future(doubled(1))
+        await asyncio.sleep(0)
+        task.cancel()
+
+    asyncio.run(end_early())
+    assert asyncio.run(asyncio.wait_for(doubled(2), DEADLINE_S)) == 4

@@ -15,9 +15,8 @@ class Batched:
         self._function = function
         self._max_size = max_size
         self._max_wait_s = max_wait_s
-        self._waiting = []
-        self._timer = None
-        self._instances = None
+        # By loop: what waits on one that has been closed must not keep the calls of the next from starting.
+        self._gatherings = {}
 
     def __get__(self, instance, owner=None):
         if instance is None:
@@ -32,19 +31,24 @@ class Batched:
 
     async def __call__(self, *args, **kwargs):
         loop = asyncio.get_running_loop()
+        gathering = self._gatherings.get(loop)
+        if gathering is None:
+            for old in [old for old in self._gatherings if old.is_closed()]:
+                del self._gatherings[old]
+            gathering = self._gatherings[loop] = _Gathering()
         answer = loop.create_future()
-        self._waiting.append((args, kwargs, answer))
-        if len(self._waiting) >= self._max_size:
-            self._start(loop)
-        elif self._timer is None:
-            self._timer = loop.call_later(self._max_wait_s, self._start, loop)
+        gathering.waiting.append((args, kwargs, answer))
+        if len(gathering.waiting) >= self._max_size:
+            self._start(loop, gathering)
+        elif gathering.timer is None:
+            gathering.timer = loop.call_later(self._max_wait_s, self._start, loop, gathering)
         return await answer
 
-    def _start(self, loop):
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        waiting, self._waiting = self._waiting, []
+    def _start(self, loop, gathering):
+        if gathering.timer is not None:
+            gathering.timer.cancel()
+            gathering.timer = None
+        waiting, gathering.waiting = gathering.waiting, []
         # Who has been cancelled meanwhile is not calculated for.
         waiting = [entry for entry in waiting if not entry[2].done()]
         # A group is what can be one call: as many arguments, by the same names.
@@ -83,6 +87,16 @@ class Batched:
                 answer.set_exception(result)
             else:
                 answer.set_result(result)
+
+
+class _Gathering:
+    """The calls that wait on one loop."""
+
+    __slots__ = ("timer", "waiting")
+
+    def __init__(self):
+        self.waiting = []
+        self.timer = None
 
 
 # asyncio itself holds tasks only weakly.
