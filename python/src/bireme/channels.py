@@ -140,8 +140,13 @@ class ChannelLayer(BaseChannelLayer):
         with self._lock:
             queue = self._channels.get(channel)
             if queue is None:
-                queue = self._channels[channel] = _Queue(self._lock, lambda: self._channels.pop(channel, None))
+                queue = self._channels[channel] = _Queue(self._lock, lambda: self._forget(channel, queue))
             return queue
+
+    def _forget(self, channel, queue):
+        # Not one that has come after a flush.
+        if self._channels.get(channel) is queue:
+            del self._channels[channel]
 
     def _put(self, envelope, strict=False):
         channel = envelope["channel"]
@@ -284,6 +289,8 @@ class _Queue:
     def __init__(self, lock, on_idle):
         self._messages = collections.deque()
         self._waiters = collections.deque()
+        # Calls of `get`, also those that have been woken and have not looked yet.
+        self._receivers = 0
         # The layer's: a queue leaves it when it is idle, and nobody must put a message in just then.
         self._lock = lock
         self._on_idle = on_idle
@@ -301,26 +308,31 @@ class _Queue:
     async def get(self):
         """The next message. A cancelled call takes none."""
         loop = asyncio.get_running_loop()
-        while True:
-            with self._lock:
-                self._drop_expired()
-                if self._messages:
-                    message, _ = self._messages.popleft()
-                    self._leave_if_idle()
-                    return message
-                waiter = loop.create_future()
-                self._waiters.append((loop, waiter))
-            try:
-                await waiter
-            except asyncio.CancelledError:
+        with self._lock:
+            self._receivers += 1
+        try:
+            while True:
                 with self._lock:
-                    # Whoever was woken for a message in its place.
-                    if (loop, waiter) in self._waiters:
-                        self._waiters.remove((loop, waiter))
-                    elif self._messages:
-                        self._wake_one()
-                    self._leave_if_idle()
-                raise
+                    self._drop_expired()
+                    if self._messages:
+                        message, _ = self._messages.popleft()
+                        return message
+                    waiter = loop.create_future()
+                    self._waiters.append((loop, waiter))
+                try:
+                    await waiter
+                except asyncio.CancelledError:
+                    with self._lock:
+                        # Whoever was woken for a message in its place.
+                        if (loop, waiter) in self._waiters:
+                            self._waiters.remove((loop, waiter))
+                        elif self._messages:
+                            self._wake_one()
+                    raise
+        finally:
+            with self._lock:
+                self._receivers -= 1
+                self._leave_if_idle()
 
     def take_all(self):
         """Everything, with when it expires."""
@@ -337,7 +349,7 @@ class _Queue:
             self._leave_if_idle()
 
     def _leave_if_idle(self):
-        if not self._messages and not self._waiters:
+        if not self._messages and not self._receivers:
             self._on_idle()
 
     def _drop_expired(self):
