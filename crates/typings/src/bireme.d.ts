@@ -80,8 +80,8 @@ declare module 'bireme' {
   ): A & SharedMemory;
   /** Marks a function that may be called twice: a call whose worker ends under it is made again by another. */
   export function idempotent<F extends (...args: never[]) => unknown>(target: F): F;
-  /** Inside a function that Python calls: aborted when the caller cancels. */
-  export function signal(): AbortSignal | undefined;
+  /** Inside a function that Python calls, before its first `await`: aborted when the caller cancels. Elsewhere it throws. */
+  export function signal(): AbortSignal;
 
   /** What went wrong with a call itself. */
   export class CallError extends Error {
@@ -160,9 +160,16 @@ declare module 'bireme' {
     readonly bytes: Uint8Array;
   }
 
-  export interface Subscription extends AsyncIterable<string | Uint8Array> {
+  export interface Subscription<Event = string | Uint8Array> extends AsyncIterable<Event> {
     close(): void;
+    readonly topic: string;
     readonly dropped: number;
+    [Symbol.dispose](): void;
+  }
+  export interface Presence {
+    joined: boolean;
+    name: string;
+    members: number;
   }
   /** This process is no worker of a service that serves requests. */
   export class TopicsUnavailable extends Error {
@@ -174,11 +181,8 @@ declare module 'bireme' {
   }
   /** Bytes sent, −1 if the message waits, 0 if it was refused. */
   export function publish(topic: string, data: string | Uint8Array | ArrayBuffer): number;
-  export function subscribe(topic: string, callback?: (data: string | Uint8Array) => void): Subscription;
-  export function presence(
-    topic: string,
-    callback?: (event: { joined: boolean; name: string; members: number }) => void,
-  ): { close(): void };
+  export function subscribe(topic: string, callback?: (data: string | Uint8Array, topic: string) => unknown): Subscription;
+  export function presence(topic: string, callback?: (event: Presence, topic: string) => unknown): Subscription<Presence>;
   export function topics(): Promise<Record<string, { sockets: number; workers: number }>>;
   /** A response of server-sent events. */
   export class EventStream {

@@ -45,8 +45,11 @@ class RemoteError(CallError):
     """What a function of another process raised."""
 
     type: str
+    message: str
     remote_stack: str
     frames: list[Any]
+    properties: dict[str, Any]
+    language: str
 
 class JsError(RemoteError): ...
 class PythonError(RemoteError): ...
@@ -65,7 +68,7 @@ class CannotCross(CallError, TypeError): ...
 class WorkerLost(CallError):
     started: Literal["no", "unknown"]
 
-def batch(*, max_size: int = ..., max_wait_ms: float = ...) -> Callable[[_F], _F]:
+def batch(max_size: int = ..., max_wait_ms: float = ...) -> Callable[[_F], _F]:
     """Gathers concurrent calls into one call with lists."""
 
 def shared(dtype: Any, shape: int | tuple[int, ...]) -> Any:
@@ -73,7 +76,7 @@ def shared(dtype: Any, shape: int | tuple[int, ...]) -> Any:
 
 def quick(function: _F) -> _F: ...
 def idempotent(function: _F) -> _F: ...
-def timeout(seconds: float | None) -> Callable[[_F], _F]: ...
+def timeout(seconds: float) -> Callable[[_F], _F]: ...
 
 class TopicsFull(BufferError): ...
 class TopicsUnavailable(RuntimeError): ...
@@ -84,8 +87,12 @@ class Presence:
     members: int
 
 class Subscription:
+    topic: str
     dropped: int
     def close(self) -> None: ...
+    def take(self, timeout: float | None = ...) -> Any:
+        """The next event, waited for in a thread."""
+
     def __enter__(self) -> Subscription: ...
     def __exit__(self, *error: object) -> None: ...
     def __iter__(self) -> Iterator[str | bytes]: ...
@@ -115,6 +122,7 @@ class Refused(Exception):
 class Handshake:
     """The request of a client that wants a WebSocket."""
 
+    scope: Any
     path: str
     query: dict[str, str]
     headers: dict[str, str]
@@ -126,6 +134,7 @@ class WebSocket:
     """An open socket; `data` is what `upgrade` returned."""
 
     data: Any
+    scope: Any
     @property
     def id(self) -> Any: ...
     @property
@@ -147,6 +156,8 @@ class WebSocket:
 class Sockets:
     """WebSockets as an object with handlers: an ASGI application. `app` gets what is no WebSocket."""
 
+    backpressure_bytes_max: int
+    close_when_full: bool
     def __init__(self, app: Any = ...) -> None: ...
     def upgrade(self, handshake: Handshake) -> Any: ...
     def open(self, ws: WebSocket) -> Any: ...
