@@ -146,7 +146,8 @@ class SocketStream {
   }
 
   close(code, reason) {
-    if (this.readyState !== OPEN) return;
+    // A close that waits for a slow client can still be cut short.
+    if (this.readyState !== OPEN && (code !== ABNORMAL || this.ending === null || this.queue === null)) return;
     this.readyState = CLOSING;
     if (code === ABNORMAL) {
       this.queue = null;

@@ -2,13 +2,10 @@
 // What a worker does with its topics, on a link that ends here.
 
 const assert = require('node:assert/strict');
-const path = require('node:path');
 const { test } = require('node:test');
 
-const runtime = process.env.XTASK_RUNTIME ?? path.join(__dirname, '../../target/release/runtime');
-const source = (file) => require(path.join(runtime, 'node/src', file));
-const { FLAG, FrameReader, FrameWriter, TYPE } = source('frames.js');
-const topics = source('topics.js');
+const { FLAG, FrameReader, FrameWriter, TYPE } = require('../src/frames.js');
+const topics = require('../src/topics.js');
 
 const link = { closed: false, name: 0, writer: new FrameWriter(() => {}), scheduleFlush() {} };
 

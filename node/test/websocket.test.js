@@ -88,6 +88,17 @@ test('without credit messages wait in order, and drain says when they are out', 
   assert.deepEqual(drains, [], 'a socket that closes is not told to go on');
 });
 
+test('a close that waits for a slow client can be cut short, once', () => {
+  const { frames, stream, ws } = open({});
+  ws.send(Buffer.alloc(INITIAL_CREDIT_BYTES));
+  ws.close(1000, 'bye');
+  ws.terminate();
+  ws.terminate();
+  stream.onCredit(1000);
+  const closes = frames.filter(({ type }) => type === TYPE.WSCLOSE).map(({ aux }) => aux);
+  assert.deepEqual([closes, ws.getBufferedAmount(), ws.readyState], [[1006], 0, 2]);
+});
+
 test('the credit of what was handed over is given back', () => {
   const { frames, receive } = open({});
   for (let i = 0; i < INITIAL_CREDIT_BYTES / MESSAGE_COST / 4; i++) receive('', FLAG.END);
