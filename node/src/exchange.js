@@ -223,7 +223,10 @@ class HttpExchange extends LinkStream {
 
   /** `res.write` after its checks. Returns whether more may be written at once. */
   write(res, chunk, encoding, callback) {
-    if (this.closed) return false;
+    if (this.closed) {
+      notWritten(callback);
+      return false;
+    }
     try {
       this.flushHead(res);
       if (chunk.length === 0) {
@@ -236,6 +239,7 @@ class HttpExchange extends LinkStream {
       this.socket.touch();
       return this.send(bytes, false, callback);
     } catch (error) {
+      notWritten(callback);
       this.fail(error);
       return false;
     }
@@ -396,6 +400,11 @@ class HttpExchange extends LinkStream {
 
 function afterFlush(exchange) {
   exchange.afterFlush();
+}
+
+/** Whoever waits for a chunk hears that it will not go out. */
+function notWritten(callback) {
+  if (callback !== null) process.nextTick(callback, nodeError('ERR_STREAM_DESTROYED', 'Cannot call write after a stream was destroyed'));
 }
 
 function connectionReset() {
