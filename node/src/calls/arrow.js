@@ -7,6 +7,7 @@
 const Module = require('node:module');
 const path = require('node:path');
 
+const { CannotCross } = require('./errors.js');
 const { ArrowTable } = require('./types.js');
 
 /** Where hooks.js has each ES module of apache-arrow put its exports. */
@@ -79,7 +80,13 @@ function bytesOf(table) {
 
 function tableOf(bytes) {
   const library = reader();
-  return library === null ? new ArrowTable(bytes) : library.tableFromIPC(bytes);
+  if (library === null) return new ArrowTable(bytes);
+  try {
+    return library.tableFromIPC(bytes);
+  } catch (error) {
+    // Not every type of Arrow is known to every version of it: that is no fault of the peer's.
+    throw new CannotCross(`the apache-arrow that this program has cannot read a table: ${error.message}`);
+  }
 }
 
 module.exports = { bytesOf, looksLikeTable, tableOf };
