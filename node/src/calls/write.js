@@ -36,7 +36,6 @@ class ValueWriter extends FrameWriter {
     this.trail = [];
     this.depth = 0;
     this.root = '';
-    this.busy = false;
   }
 
   /** Room for as many bytes more. What is in the buffer stays, for a frame may have begun. */
@@ -366,8 +365,11 @@ class ValueWriter extends FrameWriter {
       }
     });
     this.head(5, crossing.length);
-    for (const key of crossing) this.pair(key, properties[key]);
-    this.handles = handles;
+    try {
+      for (const key of crossing) this.pair(key, properties[key]);
+    } finally {
+      this.handles = handles;
+    }
   }
 
   /** Throws; says where the value stands and what it is. */
