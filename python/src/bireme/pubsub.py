@@ -263,7 +263,8 @@ class Subscription:
         for loop, sleeper in sleepers:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(_finish, sleeper)
-        self._changed.notify()
+        # All of them: the end is for each, and who finds no event waits on.
+        self._changed.notify_all()
 
     def _give(self, event, size):
         if self._callback is not None and not self._busy:
