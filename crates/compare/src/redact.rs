@@ -50,6 +50,15 @@ pub fn is_secret(name: &str) -> bool {
     PARTS.iter().any(|part| lower.contains(part)) || words(name).iter().any(|word| WORDS.contains(&word.as_str()))
 }
 
+/// Whether a member of this name and value does: `tokens` is a count, unless it holds texts.
+fn is_secret_member(name: &str, value: &Value) -> bool {
+    let holds_texts = match value {
+        Value::Array(items) => items.iter().any(Value::is_string),
+        other => other.is_string(),
+    };
+    is_secret(name) || (holds_texts && name.to_ascii_lowercase().ends_with("tokens"))
+}
+
 /// `userAuth`, `user-auth` and `user_auth` are `user` and `auth`.
 fn words(name: &str) -> Vec<String> {
     let mut found = vec![String::new()];
@@ -96,7 +105,7 @@ pub fn value(place: &str, value: &Value) -> Value {
     match (field, value) {
         (Some("location" | "content-location" | "referer"), Value::String(text)) => self::target(text).into(),
         (Some(name), _) if is_secret(name) => REDACTED.into(),
-        _ if names.any(is_secret) => below_secret(value),
+        _ if names.any(|name| is_secret_member(name, value)) => below_secret(value),
         _ => within(value),
     }
 }
@@ -107,7 +116,7 @@ fn within(value: &Value) -> Value {
         Value::Array(items) => items.iter().map(within).collect(),
         Value::Object(members) => {
             let shown = |(name, member): (&String, &Value)| {
-                (name.clone(), if is_secret(name) { below_secret(member) } else { within(member) })
+                (name.clone(), if is_secret_member(name, member) { below_secret(member) } else { within(member) })
             };
             Value::Object(members.iter().map(shown).collect())
         }
@@ -225,6 +234,15 @@ fn bracketed_length(value: &str) -> usize {
     value.len()
 }
 
+/// What keeps the parts of a multipart body apart (RFC 2046 §5.1.1), if these are fields of such a request.
+fn multipart_boundary(fields: &[(String, String)]) -> Option<&str> {
+    let (_, value) = fields.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"))?;
+    let (kind, parameters) = value.split_once(';')?;
+    kind.trim().eq_ignore_ascii_case("multipart/form-data").then_some(())?;
+    let boundary = parameters.split(';').find_map(|parameter| parameter.trim().strip_prefix("boundary="))?;
+    Some(boundary.trim_matches('"')).filter(|boundary| !boundary.is_empty())
+}
+
 /// Values that requests sent as secrets: wherever an answer repeats one, it is not shown.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Secrets(BTreeSet<String>);
@@ -239,9 +257,10 @@ impl Secrets {
             }
             secrets.form(request.target.split_once('?').map_or("", |(_, query)| query));
             let body = String::from_utf8_lossy(&request.body);
-            match serde_json::from_str(&body) {
-                Ok(json) => secrets.json(&json, false),
-                Err(_) => secrets.form(&body),
+            match (serde_json::from_str(&body), multipart_boundary(&request.fields)) {
+                (Ok(json), _) => secrets.json(&json, false),
+                (_, Some(boundary)) => secrets.multipart(&body, boundary),
+                _ => secrets.form(&body),
             }
         }
         secrets
@@ -253,7 +272,11 @@ impl Secrets {
             // Each cookie by itself: only one of them may be repeated. Whatever its name, it may be a session's.
             "cookie" => value.split(';').filter_map(|pair| pair.split_once('=')).for_each(|(_, value)| self.value(value)),
             "authorization" | "proxy-authorization" => {
-                self.value(value.split_once(' ').map_or(value, |(_, credentials)| credentials))
+                let (scheme, credentials) = value.split_once(' ').unwrap_or(("", value));
+                self.value(credentials);
+                if scheme.eq_ignore_ascii_case("basic") {
+                    self.basic(credentials);
+                }
             }
             name if is_secret(name) => self.value(value),
             _ => {}
@@ -266,11 +289,33 @@ impl Secrets {
         pairs.filter(|(name, _)| is_secret(&decoded(name))).for_each(|(_, value)| self.value(value));
     }
 
+    /// The password in credentials of RFC 7617.
+    fn basic(&mut self, credentials: &str) {
+        let decoded = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, credentials.trim()).unwrap_or_default();
+        if let Some((_, password)) = String::from_utf8_lossy(&decoded).split_once(':') {
+            self.value(password);
+        }
+    }
+
+    /// Takes the parts of a form (RFC 7578).
+    fn multipart(&mut self, body: &str, boundary: &str) {
+        for part in body.split(&format!("--{boundary}")) {
+            let Some((head, value)) = part.split_once("\r\n\r\n") else { continue };
+            let name = head.split([';', '\r', '\n']).find_map(|parameter| parameter.trim().strip_prefix("name="));
+            if name.is_some_and(|name| is_secret(name.trim_matches('"'))) {
+                self.value(value);
+            }
+        }
+    }
+
     fn json(&mut self, value: &Value, secret: bool) {
         match value {
             Value::String(text) if secret => self.value(text),
+            Value::Number(number) if secret => self.value(&number.to_string()),
             Value::Array(items) => items.iter().for_each(|item| self.json(item, secret)),
-            Value::Object(members) => members.iter().for_each(|(name, member)| self.json(member, secret || is_secret(name))),
+            Value::Object(members) => {
+                members.iter().for_each(|(name, member)| self.json(member, secret || is_secret_member(name, member)))
+            }
             _ => {}
         }
     }
@@ -394,6 +439,8 @@ mod tests {
         for (place, found, shown) in [
             ("$.user.token", json!("abc"), json!(REDACTED)),
             ("$.session.id", json!(17), json!(REDACTED)),
+            ("$.tokens[0]", json!("abc"), json!(REDACTED)),
+            ("$.usage.tokens", json!(17), json!(17)),
             ("$.items[3].name", json!("abc"), json!("abc")),
             (
                 "$",
@@ -456,6 +503,36 @@ mod tests {
         assert_eq!(secrets.clean("it was cookie-val…"), "it was [redacted]…", "shortened within a secret");
         assert_eq!(secrets.clean("it was cook…"), "it was cook…");
         assert_eq!(target(&plain.target), "/a?q=visible-value&api_key=[redacted]");
+    }
+
+    #[test]
+    fn secrets_within_encodings_are_known() {
+        let plain = |fields: &[(&str, &str)], body: &str| Plain {
+            fields: fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            body: body.as_bytes().to_vec(),
+            ..Plain::default()
+        };
+        let form = "--x\r\nContent-Disposition: form-data; name=\"password\"\r\n\r\nform-value-1\r\n\
+            --x\r\nContent-Disposition: form-data; name=\"note\"\r\n\r\nvisible-value\r\n--x--\r\n";
+        for (request, said, shown) in [
+            // ada:basic-value-1
+            (plain(&[("Authorization", "Basic YWRhOmJhc2ljLXZhbHVlLTE=")], ""), "ada basic-value-1", "ada [redacted]"),
+            (
+                plain(&[("content-type", "multipart/form-data; boundary=x")], form),
+                "form-value-1 visible-value",
+                "[redacted] visible-value",
+            ),
+            (
+                plain(&[], r#"{"pin": 12345678, "tokens": ["list-value-1"], "total_tokens": 87654321}"#),
+                "12345678 list-value-1 87654321",
+                "[redacted] [redacted] 87654321",
+            ),
+        ] {
+            assert_eq!(Secrets::of([&request]).clean(said), shown);
+        }
+        let found = json!({ "tokens": ["abc"], "total_tokens": 17, "sessions": [{ "title": "abc" }] });
+        let shown = json!({ "tokens": [REDACTED], "total_tokens": 17, "sessions": [{ "title": "abc" }] });
+        assert_eq!(value("$", &found), shown);
     }
 
     #[test]
