@@ -28,8 +28,6 @@ use crate::{Cancel, Outcome, Watch, measures, processes, rest};
 
 /// About what a launch takes besides what is measured, in seconds.
 const LAUNCH_SECONDS: f64 = 1.0;
-/// The longest load before memory after a rest is looked at.
-const REST_LOAD_SECONDS_MAX: f64 = 5.0;
 /// Messages a launch below which its p99 rests on too few.
 const PERCENTILE_MESSAGES: usize = 10_000;
 
@@ -72,8 +70,7 @@ pub fn compare(broadcast: &Broadcast, settings: &Settings, cancel: &Cancel, watc
         "{} sockets in one room; a message is sent when the last of them has heard the one before, and timed until then",
         broadcast.room.members
     )];
-    let resting = settings.rest_seconds.map_or(0.0, |seconds| seconds + settings.launch_seconds);
-    let after = f64::from(measures::rounds(settings.effort)) * resting;
+    let after = rest::seconds(settings, rest::load_seconds(settings));
     let mut pace = Pace::new(watch, &broadcast.subject.name, settings, settings.launch_seconds + LAUNCH_SECONDS, after);
     let stopped = all(broadcast, settings, &mut comparison, cancel, &mut pace).err();
     lines::distribution(&mut comparison, "Latency by quantile");
@@ -207,7 +204,7 @@ fn talked(
 ) -> Result<Server, String> {
     let server = Server::start(&broadcast.subject.launchers[which.index()], cancel)?;
     let mut members = runtime.block_on(Members::join(broadcast, &server))?;
-    runtime.block_on(members.talk(&broadcast.room.messages, settings.launch_seconds.min(REST_LOAD_SECONDS_MAX), cancel))?;
+    runtime.block_on(members.talk(&broadcast.room.messages, rest::load_seconds(settings), cancel))?;
     Ok(server)
 }
 

@@ -10,6 +10,20 @@ use crate::{Cancel, measures, processes};
 /// How often a rest looks whether it was cancelled.
 const CANCEL_POLL: Duration = Duration::from_millis(100);
 
+/// Seconds of load before a rest, where a launch itself would load for longer.
+const LOAD_SECONDS_MAX: f64 = 5.0;
+
+/// Seconds of load before a rest.
+pub(crate) fn load_seconds(settings: &Settings) -> f64 {
+    settings.launch_seconds.min(LOAD_SECONDS_MAX)
+}
+
+/// About what all rests of a comparison take, in seconds, each after `load_seconds` of load.
+pub(crate) fn seconds(settings: &Settings, load_seconds: f64) -> f64 {
+    let each = settings.rest_seconds.map_or(0.0, |seconds| seconds + load_seconds);
+    f64::from(measures::rounds(settings.effort)) * each
+}
+
 /// In as many rounds as the effort has, if there is to be a rest: a launch of each side side by side, as waiting takes no processor. The
 /// languages share no pages, so neither makes the other's proportional share smaller. `load` starts a side and returns when its load has
 /// ended, `pid` says where its processes begin.

@@ -54,11 +54,6 @@ pub fn compare(functions: &Functions, settings: &Settings, cancel: &Cancel, watc
     Outcome { comparison, stopped }
 }
 
-/// Seconds of load before a rest.
-fn rest_load_seconds(settings: &Settings) -> f64 {
-    settings.launch_seconds.min(5.0)
-}
-
 /// One sentence for each side: what a call and HTTP add to the function itself.
 fn mix_rules(comparison: &mut Comparison) {
     let median_of = |side: usize, id: &str| {
@@ -100,8 +95,7 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn new(functions: &'a Functions, settings: &'a Settings, cancel: &'a Cancel, watch: Watch<'a>) -> Run<'a> {
         let comparison = functions.subject.comparison();
-        let resting = settings.rest_seconds.map_or(0.0, |seconds| seconds + rest_load_seconds(settings));
-        let after = f64::from(measures::rounds(settings.effort)) * resting;
+        let after = rest::seconds(settings, rest::load_seconds(settings));
         let pace = Pace::new(watch, &functions.subject.name, settings, settings.launch_seconds + LAUNCH_SECONDS, after);
         Run { functions, settings, cancel, pace, comparison, how: [How::default(); 2] }
     }
@@ -246,7 +240,7 @@ impl<'a> Run<'a> {
         let (functions, settings, how, cancel) = (self.functions, self.settings, self.how, self.cancel);
         let load = |which: Which| {
             let launcher = &functions.subject.launchers[which.index()];
-            launch::loaded(launcher, &functions.cases, how[which.index()], rest_load_seconds(settings), cancel)
+            launch::loaded(launcher, &functions.cases, how[which.index()], rest::load_seconds(settings), cancel)
         };
         let sides = &functions.subject.sides;
         self.comparison.launches.extend(rest::measure(&mut self.pace, sides, settings, cancel, load, Runner::pid)?);

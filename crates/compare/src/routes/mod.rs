@@ -271,8 +271,7 @@ impl Run<'_> {
 fn after_seconds(settings: &Settings) -> f64 {
     let curves = 40.0 * closed_seconds(settings);
     let limits = if settings.effort == Effort::Quick { 0.0 } else { 2.0 * least_memory::seconds(settings) };
-    let rest = settings.rest_seconds.map_or(0.0, |seconds| seconds + closed_seconds(settings));
-    curves + f64::from(measures::rounds(settings.effort)) * (rest + limits)
+    curves + rest::seconds(settings, closed_seconds(settings)) + f64::from(measures::rounds(settings.effort)) * limits
 }
 
 /// Up to what rate the side of less capacity is enough: the least that any launch of it carried.
