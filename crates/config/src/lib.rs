@@ -21,7 +21,7 @@ mod units;
 pub use check::{Finding, Severity, check};
 pub use error::{Errors, Mistake, Place};
 pub use keys::{Default as KeyDefault, KEYS, Key, Kind, Section};
-pub use resolve::{File, Flag, Flags, Resolved, Sources, resolve};
+pub use resolve::{File, Flag, Flags, OWN_VARIABLES, Resolved, Sources, resolve};
 pub use schema::{reference, schema};
 pub use settings::*;
 pub use show::{Shown, show};

@@ -580,7 +580,7 @@ impl Reader<'_> {
 }
 
 /// What every worker is told through its environment.
-const OWN_VARIABLES: [&str; 10] = [
+pub const OWN_VARIABLES: [&str; 10] = [
     "BIREME_LINK",
     "BIREME_LINKS",
     "BIREME_TOKEN",

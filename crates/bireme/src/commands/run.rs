@@ -23,17 +23,6 @@ use crate::{Stop, load, log};
 
 /// What is passed on to the program.
 const SIGNALS: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
-/// What a worker is told beside how to call; see `protocol/README.md`.
-const WORKERS_VARIABLES: [&str; 8] = [
-    "BIREME_LINK",
-    "BIREME_LINKS",
-    "BIREME_TOKEN",
-    "BIREME_OPTIONS",
-    "BIREME_CALLS",
-    "BIREME_SELF",
-    "BIREME_SERVICE",
-    "BIREME_WORKER",
-];
 /// What stops the workers by force, once the program has ended.
 const HURRY: [i32; 3] = [SIGHUP, SIGINT, SIGTERM];
 
@@ -91,11 +80,11 @@ impl Program {
     async fn run(&self, args: &[OsString], access: &Access, signals: &mut mpsc::Receiver<Origin>) -> Result<ExitStatus, Stop> {
         let program = &self.interpreter.path;
         let mut command = Command::new(program);
-        command.args(&self.args).args(args).env("BIREME_BROKER", &access.path).env("BIREME_BROKER_TOKEN", &access.token);
         // When this was started by a worker: the program is none.
-        for name in WORKERS_VARIABLES {
+        for name in config::OWN_VARIABLES {
             command.env_remove(name);
         }
+        command.args(&self.args).args(args).env("BIREME_BROKER", &access.path).env("BIREME_BROKER_TOKEN", &access.token);
         // A program that outlives this process would have nobody to ask for workers. The main thread runs this.
         die_with_this_thread(command.as_std_mut());
         let cannot = |error: io::Error| Stop::Failed(format!("cannot run {}: {error}", program.display()));
